@@ -1,0 +1,153 @@
+"""Kafka client configuration, written once. Every client of the project gets its options here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from headrace.runtime.settings import Settings
+from headrace.schemas.errors import DependencyUnavailable
+
+ClientConfig = dict[str, Any]
+
+MAX_POLL_INTERVAL_MS = 300_000
+"""Polling is apart from work, so this only catches a poller that hangs."""
+
+
+def common_config(settings: Settings, service: str) -> ClientConfig:
+    """Return what every client shares: servers, credentials, name."""
+    kafka = settings.kafka
+    config: ClientConfig = {
+        "bootstrap.servers": kafka.bootstrap_servers or "127.0.0.1:9092",
+        "client.id": f"headrace-{service}-{socket.gethostname()}-{os.getpid()}",
+        "log_level": 3,
+        # A leader change is noticed by the next request; waiting a second to ask again would be felt as a stall.
+        "reconnect.backoff.max.ms": 1_000,
+        **kafka.options,
+    }
+    if kafka.sasl_username is not None:
+        config["sasl.username"] = kafka.sasl_username
+    if kafka.sasl_password is not None:
+        config["sasl.password"] = kafka.sasl_password.get_secret_value()
+    return config
+
+
+def producer_config(settings: Settings, service: str) -> ClientConfig:
+    """Return the options of an idempotent producer whose partitioner agrees with Java's clients."""
+    return {
+        **common_config(settings, service),
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 5,
+    }
+
+
+def transactional_config(settings: Settings, transactional_id: str) -> ClientConfig:
+    """Return the options of the orchestrator's producer (kafka-mechanics A2, A5)."""
+    timeout = settings.orchestrator.transaction_timeout_ms
+    return {
+        **producer_config(settings, "orchestrator"),
+        "transactional.id": transactional_id,
+        "transaction.timeout.ms": timeout,
+        "message.timeout.ms": timeout,
+        "socket.timeout.ms": timeout,
+        # Every transaction ends with a flush: waiting for more records would only add latency.
+        "linger.ms": 0,
+        "retry.backoff.ms": 10,
+        "queue.buffering.max.messages": 1_000_000,
+    }
+
+
+def group_config(settings: Settings, service: str, group: str, *, instance: str | None, assignor: str) -> ClientConfig:
+    """Return the options of a group consumer; offsets are stored and committed by us alone.
+
+    Args:
+        service: for ``client.id``.
+        group: the consumer group.
+        instance: ``group.instance.id``, or None for a dynamic member.
+        assignor: ``range`` or ``cooperative-sticky``; under KIP-848 the broker's ``range`` or ``uniform``.
+    """
+    kafka = settings.kafka
+    config: ClientConfig = {
+        **common_config(settings, service),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+        "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 5,
+        "allow.auto.create.topics": False,
+    }
+    if instance is not None:
+        config["group.instance.id"] = instance
+    if kafka.group_protocol == "consumer":
+        config["group.protocol"] = "consumer"
+        config["group.remote.assignor"] = "range" if assignor == "range" else "uniform"
+    else:
+        config["partition.assignment.strategy"] = assignor
+        config["session.timeout.ms"] = kafka.session_timeout_ms
+        config["heartbeat.interval.ms"] = kafka.heartbeat_interval_ms
+    return config
+
+
+def reader_config(settings: Settings, service: str, *, committed: bool = True) -> ClientConfig:
+    """Return the options of a consumer without a group, which is assigned partitions by hand and commits nothing."""
+    return {
+        **common_config(settings, service),
+        # librdkafka wants a name; nothing is ever committed under it.
+        "group.id": f"{settings.topics.prefix}.reader",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed" if committed else "read_uncommitted",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 100,
+        "allow.auto.create.topics": False,
+    }
+
+
+def admin_client(settings: Settings, service: str = "admin") -> AdminClient:
+    """Return an admin client."""
+    return AdminClient(common_config(settings, service))
+
+
+def wait_for_broker(settings: Settings, timeout_s: float | None = None) -> AdminClient:
+    """Return an admin client once the broker answers.
+
+    Raises:
+        DependencyUnavailable: no answer in time, or the credentials are wrong; the message says which.
+    """
+    errors: list[str] = []
+    config = common_config(settings, "admin")
+    config["error_cb"] = lambda error: errors.append(str(error.str()))
+    client = AdminClient(config)
+    deadline = time.monotonic() + (timeout_s or settings.kafka.connect_timeout_s)
+    servers = config["bootstrap.servers"]
+    while True:
+        try:
+            client.list_topics(timeout=min(2.0, max(0.1, deadline - time.monotonic())))
+        except KafkaException as error:
+            client.poll(0)
+            refused = next((text for text in errors if "uthentication" in text), None)
+            if refused:
+                raise DependencyUnavailable(
+                    f"Kafka at {servers} refused the credentials: {refused}",
+                    "check kafka.sasl_username, HEADRACE_KAFKA__SASL_PASSWORD and kafka.options",
+                ) from None
+            if time.monotonic() >= deadline:
+                last = errors[-1] if errors else error.args[0].str()
+                raise DependencyUnavailable(
+                    f"Kafka at {servers} does not answer: {last}",
+                    "start it (headrace kafka start), or set HEADRACE_KAFKA__BOOTSTRAP_SERVERS; see headrace doctor",
+                ) from None
+        else:
+            return client

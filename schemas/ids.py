@@ -1,0 +1,83 @@
+"""Ids and home partitions. Nothing random: a replay of the same log gives the same ids."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from headrace.schemas.errors import DecodeError
+
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
+"""No slash, since a task id is a path, and nothing that needs escaping in a shell, a URL or a log."""
+
+
+def check_job_id(job_id: str) -> str:
+    """Return the id unchanged.
+
+    Raises:
+        DecodeError: it is empty, above 200 characters, or has characters outside ``A-Za-z0-9._:-``.
+    """
+    if not JOB_ID.fullmatch(job_id):
+        raise DecodeError(
+            f"job_id {job_id[:80]!r} is not legal",
+            "use 1 to 200 characters of A-Z a-z 0-9 . _ : - and begin with a letter or digit",
+            kind="invalid_job_id",
+        )
+    return job_id
+
+
+def assigned_job_id(partition: int, offset: int) -> str:
+    """Return the id of a job that came without one: its place on the ``jobs`` topic."""
+    return f"j-{partition}-{offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskId:
+    """Where a task stands: the job, the step, and the task's number within the step, from 0."""
+
+    job_id: str
+    step: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.step}/{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> TaskId:
+        """Read ``<job>/<step>/<index>``.
+
+        Raises:
+            DecodeError: the text has another shape.
+        """
+        parts = text.split("/")
+        if len(parts) != 3 or not parts[2].isdigit():
+            raise DecodeError(f"task_id {text[:120]!r} is not <job>/<step>/<index>", kind="invalid_task_id")
+        return cls(parts[0], parts[1], int(parts[2]))
+
+
+def murmur2(data: bytes) -> int:
+    """Return Kafka's 32-bit murmur2 of the bytes, as the Java client's default partitioner computes it.
+
+    Source: ``org.apache.kafka.common.utils.Utils.murmur2``; the tests hold its published vectors.
+    """
+    mask, m, length = 0xFFFFFFFF, 0x5BD1E995, len(data)
+    h = (0x9747B28C ^ length) & mask
+    whole = length - length % 4
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        k = (k ^ (k >> 24)) * m & mask
+        h = (h * m & mask) ^ k
+    if tail := data[whole:]:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ (h >> 13)) * m & mask
+    return h ^ (h >> 15)
+
+
+def home_partition(key: str, partitions: int) -> int:
+    """Return the partition that owns a key, whatever partitioner its producer had.
+
+    Args:
+        key: a job id, or the key of a task.
+        partitions: the partition count of ``jobs`` and its companions, or of a task topic.
+    """
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
