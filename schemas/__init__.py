@@ -1,1 +1,1 @@
-"""The contract: what crosses Kafka, how it is named, and how it can be wrong. Imports the standard library and pydantic only."""
+"""The contract: what crosses Kafka, how it is named, how it can be wrong. Imports stdlib and pydantic only."""

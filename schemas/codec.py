@@ -1,4 +1,4 @@
-"""Between messages and records: JSON values, schema name and version in headers, CloudEvents names where others read."""
+"""Between messages and records: JSON values, schema and version in headers, CloudEvents names where others read."""
 
 from __future__ import annotations
 
