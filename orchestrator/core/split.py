@@ -16,8 +16,6 @@ class SplitError(HeadraceError):
     kind: ErrorKind = ErrorKind.INVALID_INPUT
 
 
-def split_text(
-    text: str, *, by: str, size: int | None, count_tokens: CountTokens, format: str = "auto"
-) -> list[Any]:
+def split_text(text: str, *, by: str, size: int | None, count_tokens: CountTokens, format: str = "auto") -> list[Any]:
     """Return the items of a text: texts, or for records objects (lists of `size` objects where a size is given)."""
     raise NotImplementedError
