@@ -112,7 +112,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except (LookupError, TypeError):
             return self.undefined(obj=obj, name=argument)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
         """The operators that can make something large."""
         for operand in (left, right):
             if isinstance(operand, Undefined):
