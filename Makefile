@@ -30,6 +30,10 @@ lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m headrace.schemas.export --check
 
 lock: ## resolve the dependencies again and write the lock with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
