@@ -64,6 +64,8 @@ def _task_plain(record: TaskRecord) -> dict[str, Any]:
         plain["cut"] = True
     if record.failure is not None:
         plain["f"] = record.failure.model_dump(mode="json", exclude_none=True)
+    if record.reserved is not None:
+        plain["r"] = record.reserved
     return plain
 
 
@@ -88,6 +90,8 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
         "steps": {name: _slots(state) for name, state in header.steps},
         "spent": {pool: _slots(spent) for pool, spent in header.spent},
         "trace": dict(header.trace),
+        "budget": [header.budget_microusd, header.budget_tokens],
+        "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
         "close": [header.close_step, header.close_index],
     }
 
@@ -132,6 +136,11 @@ def _header(plain: dict[str, Any]) -> JobHeader:
         steps=tuple((name, _step(state)) for name, state in plain["steps"].items()),
         spent=tuple((pool, _spent(spent)) for pool, spent in plain["spent"].items()),
         trace=tuple(plain["trace"].items()),
+        budget_microusd=plain["budget"][0],
+        budget_tokens=plain["budget"][1],
+        reserved_microusd=plain["reserved"][0],
+        reserved_tokens=plain["reserved"][1],
+        blocked=plain["reserved"][2],
         close_step=plain["close"][0],
         close_index=plain["close"][1],
     )
@@ -156,6 +165,7 @@ def _task(plain: dict[str, Any]) -> TaskRecord:
         output_ref=ObjectRef(**plain["ref"]) if "ref" in plain else None,
         truncated=plain.get("cut", False),
         failure=Failure(**{**failure, "kind": ErrorKind(failure["kind"])}) if failure else None,
+        reserved=(plain["r"][0], plain["r"][1]) if "r" in plain else None,
     )
 
 

@@ -117,6 +117,13 @@ class JobHeader:
     spent: tuple[tuple[str, PoolSpent], ...] = ()
     """By pool, in order of first use."""
     trace: tuple[tuple[str, str], ...] = ()
+    budget_microusd: int | None = None
+    budget_tokens: int | None = None
+    reserved_microusd: int = 0
+    """Upper bounds of the attempts that are out."""
+    reserved_tokens: int = 0
+    blocked: bool = False
+    """The next task does not fit the budget until something in flight is settled."""
     close_step: int = 0
     """Cursor of the closing: the step…"""
     close_index: int = 0
@@ -156,6 +163,8 @@ class TaskRecord:
     output_ref: ObjectRef | None = None
     truncated: bool = False
     failure: Failure | None = None
+    reserved: tuple[int, int] | None = None
+    """Upper bound of the attempt that is out, where the job has a budget: tokens, micro-US-dollars."""
 
     @property
     def ended(self) -> bool:

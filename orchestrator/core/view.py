@@ -40,6 +40,8 @@ class Environment:
     """Token counters by the name of their rule."""
     tokens_rule: str
     """The rule that new jobs take."""
+    public_pools: tuple[str, ...] = ()
+    """Pools whose endpoint lies outside: nothing confidential goes there."""
     objects: bool = True
     """Whether there is an object store for what is above the inline limits."""
 
