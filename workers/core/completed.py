@@ -86,7 +86,8 @@ def _decode_runs(base: int, data: bytes) -> list[Span]:
             raise ValueError("a run length without an end")
     if shift or len(numbers) % 2:
         raise ValueError("cut in the middle of a run")
-    spans, at = [], base
+    spans: list[Span] = []
+    at = base
     for undone, done in zip(numbers[::2], numbers[1::2], strict=True):
         if not done or (spans and not undone) or at + undone + done - base > MAX_WINDOW:
             raise ValueError("runs that encode would not write")
