@@ -6,7 +6,7 @@ An adapter makes exactly one provider call: no retry, no redirect. It sees `sche
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Protocol, cast, runtime_checkable
 
@@ -24,7 +24,7 @@ class Completion:
     """The answer; its JSON text where the call has an output schema."""
     finish_reason: str
     """The provider's own word; ``length`` means that it ended at the limit."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     model: str = ""
     """The model that answered, in the provider's words."""
 
