@@ -157,9 +157,9 @@ class Worker:
             log.error("worker.stopped_unclean", results_outstanding=sender.outstanding, groups_left=all(left))
 
     def _raise_failure(self, sender: ResultSender) -> None:
-        for part in (sender, *self._pollers):
-            if part.failure is not None:
-                raise part.failure
+        for failure in [sender.failure, *(poller.failure for poller in self._pollers)]:
+            if failure is not None:
+                raise failure
 
     def _watch_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

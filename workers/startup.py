@@ -53,7 +53,7 @@ def _partition_counts(admin: AdminClient) -> dict[str, int]:
 
 
 async def warn_if_closed(plan: WorkerPlan) -> None:
-    """Warn where nothing listens at the endpoint. The worker runs on: its calls fail as ``network``, and are retried."""
+    """Warn where nothing listens at the endpoint. The worker runs on: calls fail as ``network`` and are retried."""
     if not plan.endpoint.base_url:
         return
     url = urlsplit(plan.endpoint.base_url)

@@ -122,6 +122,10 @@ class AttemptRunner:
         """Return the ending of an attempt that was stopped from outside."""
         return self._ended(self.failed(task, kind, message), called=True)
 
+    def crashed(self, task: Task, error: BaseException) -> Ended:
+        """Return the ending of an attempt that raised what it never should."""
+        return self._ended(self._unexpected(task, error), called=True)
+
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
@@ -195,7 +199,7 @@ class AttemptRunner:
             log.error("output.not_stored", task_id=task.task_id, reason=reason)
             return result.model_copy(update={"output": None, "failure": failure})
 
-    def _unexpected(self, task: Task, error: Exception) -> Result:
+    def _unexpected(self, task: Task, error: BaseException) -> Result:
         log.error("attempt.crashed", task_id=task.task_id, attempt=task.attempt, exc_info=error)
         return self.failed(task, ErrorKind.INTERNAL, f"unexpected {type(error).__name__} in the worker; see its log")
 

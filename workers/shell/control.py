@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event, Thread
+from typing import cast
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -22,6 +23,7 @@ from headrace.schemas.messages import Control
 log = structlog.get_logger("headrace.control")
 
 JOB_PREFIX = "job/"
+_RawHeaders = list[tuple[str, bytes | str | None]] | None
 
 
 class ControlFollower:
@@ -97,9 +99,9 @@ class ControlFollower:
             self._cancelled.discard(job_id)
             return
         try:
-            order = decode(Control, message.value(), header_map(message.headers()))
-        except ContractError as error:
-            log.warning("control.unread", subject=subject, offset=message.offset(), reason=error.message)
+            order = decode(Control, message.value(), header_map(cast(_RawHeaders, message.headers())))
+        except ContractError as problem:
+            log.warning("control.unread", subject=subject, offset=message.offset(), reason=problem.message)
             return
         if order.action == "cancel" and job_id not in self._cancelled:
             self._cancelled.add(job_id)

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -39,7 +40,7 @@ class _Running:
     delivery: Delivery
     task: Task
     trace: Headers
-    runs: asyncio.Task[None] | None = None
+    runs: asyncio.Task[Ended] | None = None
     stopped: tuple[ErrorKind, str] | None = None
     """Why it was closed from outside."""
 
@@ -176,7 +177,8 @@ class WorkPool:
         running = _Running(delivery, task, trace)
         self._running[id(running)] = running
         self._idle.clear()
-        running.runs = asyncio.get_running_loop().create_task(self._run(running))
+        running.runs = asyncio.get_running_loop().create_task(self._runner.run(task))
+        running.runs.add_done_callback(partial(self._on_end, running))
 
     def _read(self, delivery: Delivery, headers: dict[str, str]) -> Task:
         task = read_task(delivery.message.value(), headers)
@@ -188,14 +190,16 @@ class WorkPool:
             )
         return task
 
-    async def _run(self, running: _Running) -> None:
-        try:
-            ended = await self._runner.run(running.task)
-        except asyncio.CancelledError:
+    def _on_end(self, running: _Running, runs: asyncio.Task[Ended]) -> None:
+        """Take an attempt's ending. A callback of the task, because one cancelled before its first step never runs."""
+        del self._running[id(running)]
+        if runs.cancelled():
             kind, message = running.stopped or (ErrorKind.INTERRUPTED, "the worker stopped")
             ended = self._runner.refused(running.task, kind, message)
-        finally:
-            del self._running[id(running)]
+        elif error := runs.exception():
+            ended = self._runner.crashed(running.task, error)
+        else:
+            ended = runs.result()
         self._finish(running.delivery, running.task, running.trace, ended)
         if not self._running:
             self._idle.set()

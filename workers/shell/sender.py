@@ -139,7 +139,7 @@ class ResultSender:
                 record.key,
                 -1 if record.partition is None else record.partition,
                 on_delivery=sending.delivered,
-                headers=record.headers,
+                headers=[*record.headers],
             )
         except BufferError:
             self._waiting.append(sending)
