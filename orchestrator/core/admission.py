@@ -1,0 +1,78 @@
+"""Whether a submission becomes a job: its workflow, its input, its size, its budget, who may see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.orchestrator.core.acceptance import check_input
+from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.view import Environment
+from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import ContractError, ErrorKind, WorkflowInvalid
+from headrace.schemas.messages import Failure, Sensitivity, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A submission that holds."""
+
+    graph: Graph
+    input_text: str
+    """The input's canonical JSON."""
+
+
+def admit(submission: Submission, environment: Environment) -> Accepted | Failure:
+    """Return what the job runs from, or why it is rejected. Nothing is half accepted."""
+    if submission.workflow is None:
+        return Failure(kind=ErrorKind.INVALID_JOB, message="field 'workflow' is missing: name one, or write it inline")
+    try:
+        document = environment.resolve(submission.workflow)
+        graph = environment.compile(canonical_json(document).decode())
+    except WorkflowInvalid as error:
+        return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=error.message)
+    except ContractError as error:
+        return Failure(kind=ErrorKind.UNKNOWN_WORKFLOW, message=f"{error.message}. {error.hint}".rstrip(". "))
+    except ValueError as error:
+        return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=f"the workflow is not JSON: {error}")
+    if failure := check_input(submission.input, graph):
+        return failure
+    text = canonical_json(submission.input).decode()
+    failure = (
+        _check_size(text, environment)
+        or _check_budget(submission, graph)
+        or _check_pools(submission, graph, environment)
+    )
+    return failure or Accepted(graph, text)
+
+
+def _check_size(text: str, environment: Environment) -> Failure | None:
+    size, limits = len(text.encode()), environment.limits
+    if size <= limits.max_job_bytes:
+        return None
+    return Failure(kind=ErrorKind.TOO_LARGE, message=f"the input has {size} bytes, at most {limits.max_job_bytes}")
+
+
+def _check_budget(submission: Submission, graph: Graph) -> Failure | None:
+    """A budget can only be kept where every call has an upper bound."""
+    if submission.budget is None:
+        return None
+    unbounded = [step.name for step in graph.steps if step.llm is not None and step.llm.max_output_tokens is None]
+    if not unbounded:
+        return None
+    message = f"a budget needs max_output_tokens on every step; missing on: {', '.join(unbounded)}"
+    return Failure(kind=ErrorKind.INVALID_JOB, message=message)
+
+
+def _check_pools(submission: Submission, graph: Graph, environment: Environment) -> Failure | None:
+    """Nothing confidential reaches a topic that a public provider's pool reads."""
+    if submission.sensitivity is not Sensitivity.CONFIDENTIAL:
+        return None
+    public = [
+        f"{step.name} ({step.llm.pool})"
+        for step in graph.steps
+        if step.llm is not None and step.llm.pool in environment.public_pools
+    ]
+    if not public:
+        return None
+    message = f"a confidential job cannot use pools of public endpoints: {', '.join(public)}"
+    return Failure(kind=ErrorKind.INVALID_JOB, message=message)

@@ -1,0 +1,79 @@
+"""What the orchestrator is to do. Imperative; the shell turns effects into records of one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.schemas.messages import Control, Event, ObjectRef, Task
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchTask:
+    """Write a task to ``tasks.<pool>.<lane>``, keyed by its id."""
+
+    task: Task
+    key: str
+    """The record's key: decides the partition."""
+    trace: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EmitOutcome:
+    """Write the outcome to the job's home partition of ``outcomes``, as a CloudEvent."""
+
+    job_id: str
+    status: str
+    value: bytes
+    """The encoded outcome, byte for byte what the marker keeps."""
+    at_ms: int
+    """Time of the outcome, the same on every repetition."""
+    repeat: bool = False
+    """Whether this answers a repeated submission."""
+    trace: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def ce_id(self) -> str:
+        """One id for each job, so that readers can deduplicate."""
+        return f"{self.job_id}/outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class EmitEvent:
+    """Write to the job's home partition of ``events``, as a CloudEvent."""
+
+    event: Event
+    ce_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishControl:
+    """Write a standing order to ``control``; None lifts it."""
+
+    subject: str
+    control: Control | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreObject:
+    """Write content to the object store before the transaction begins; content-addressed, so repeats are harmless."""
+
+    ref: ObjectRef
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Write the record that caused this event to ``dead-letters``; the shell knows its origin."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Count an event that changes nothing: a repeated result, a result of a finished job, a late timer."""
+
+    reason: str
+
+
+Effect = DispatchTask | EmitOutcome | EmitEvent | PublishControl | StoreObject | SetAside | Ignore

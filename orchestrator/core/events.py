@@ -1,0 +1,96 @@
+"""What can happen to a job. Past tense; the shell makes events of records and timers, `machine.step` answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.messages import Result, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """A job was written to ``jobs`` and read on its home partition."""
+
+    submission: Submission
+    content_hash: str
+    """`acceptance.content_hash` of (workflow, input): the same id with another hash is a conflict."""
+    submitted_at_ms: int
+    trace: tuple[tuple[str, bytes], ...] = ()
+    """``traceparent`` and ``tracestate`` of the record, passed on with every task and the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRefused:
+    """A submission with an id that cannot be read or breaks the contract."""
+
+    kind: ErrorKind
+    message: str
+    content_hash: str
+    submitted_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSucceeded:
+    """A worker's result without a failure."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """A worker's result with a failure."""
+
+    result: Result
+    jitter: float
+    """In [0, 1), drawn by the shell: the core owns no randomness."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The due time of a record passed: a waiting retry, the job's deadline, or the marker's expiry."""
+
+    key: str
+    """Key of the state record whose ``due_ms`` passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody cancelled the job."""
+
+    requested_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """An outside event for the job."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchGranted:
+    """The dispatch window gave the job room for some tasks of a step."""
+
+    step: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingResumed:
+    """There is time to tombstone some more records of a finished job."""
+
+    limit: int = 256
+
+
+Event = (
+    JobSubmitted
+    | JobRefused
+    | TaskSucceeded
+    | TaskFailed
+    | TimerFired
+    | CancelRequested
+    | Signalled
+    | DispatchGranted
+    | ClosingResumed
+)

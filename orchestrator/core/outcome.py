@@ -1,0 +1,226 @@
+"""How a job ends: one outcome, a marker that remembers it, and the tombstones of everything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from headrace.orchestrator.core.effects import EmitOutcome, PublishControl, StoreObject
+from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.state import (
+    JobHeader,
+    Marker,
+    Phase,
+    PoolSpent,
+    TaskStatus,
+    input_key,
+    job_key,
+    marker_key,
+    task_key,
+)
+from headrace.orchestrator.core.turn import Turn
+from headrace.schemas.codec import canonical_json, encode
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.messages import (
+    Control,
+    FailedItem,
+    JobStatus,
+    ObjectRef,
+    Outcome,
+    PoolReceipt,
+    Receipt,
+    StepReceipt,
+    Usage,
+)
+
+MAX_FAILED_ITEMS = 100
+
+
+def end_job(
+    turn: Turn,
+    status: JobStatus,
+    reason: ErrorKind | None = None,
+    message: str = "",
+    *,
+    output: Any = None,
+) -> None:
+    """Write the job's outcome and marker, stop what is in flight, and begin the closing."""
+    header = turn.header
+    partial = status is JobStatus.SUCCEEDED and any(state.failed for _, state in header.steps)
+    failed, total = failed_items(turn)
+    outcome = Outcome(
+        job_id=header.job_id,
+        status=status,
+        reason=reason,
+        message=message[:2_000],
+        partial=partial,
+        output=output,
+        failed_items=failed,
+        failed_items_total=total,
+        workflow=header.workflow,
+        tenant=header.tenant,
+        labels=dict(header.labels),
+        submitted_at_ms=header.submitted_at_ms,
+        finished_at_ms=turn.now_ms,
+        receipt=receipt_of(turn),
+    )
+    in_flight = any(state.live or state.retrying for _, state in header.steps)
+    if in_flight:
+        order = Control(subject=f"job/{header.job_id}", action="cancel", at_ms=turn.now_ms, reason=status.value)
+        turn.effect(PublishControl(order.subject, order))
+    trace = tuple((name, text.encode()) for name, text in header.trace)
+    _publish(turn, outcome, header.content_hash, cancelled=in_flight, trace=trace)
+    turn.header = replace(header, phase=Phase.CLOSING)
+    turn.announce("job.finished", status=status.value)
+
+
+def refuse_job(turn: Turn, event: JobSubmitted | JobRefused, kind: ErrorKind, message: str) -> None:
+    """Write the outcome of a job that was never accepted. Its id is spent like any other's."""
+    submission = event.submission if isinstance(event, JobSubmitted) else None
+    outcome = Outcome(
+        job_id=turn.job_id,
+        status=JobStatus.REJECTED,
+        reason=kind,
+        message=message[:2_000],
+        workflow=submission.workflow if submission and isinstance(submission.workflow, str) else "",
+        tenant=submission.tenant if submission else "default",
+        labels=dict(submission.labels) if submission else {},
+        submitted_at_ms=event.submitted_at_ms,
+        finished_at_ms=turn.now_ms,
+    )
+    trace = event.trace if isinstance(event, JobSubmitted) else ()
+    _publish(turn, outcome, event.content_hash, cancelled=False, trace=trace)
+    turn.announce("job.rejected", reason=kind.value)
+
+
+def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], ...]) -> None:
+    """Answer a repeated submission with the first outcome, byte for byte."""
+    value = marker.outcome.encode()
+    turn.effect(EmitOutcome(turn.job_id, marker.status, value, marker.at_ms, repeat=True, trace=trace))
+
+
+def _publish(
+    turn: Turn, outcome: Outcome, content_hash: str, *, cancelled: bool, trace: tuple[tuple[str, bytes], ...]
+) -> None:
+    limits = turn.environment.limits
+    value = encode(outcome)
+    if len(value) > limits.inline_bytes and outcome.output is not None:
+        if turn.environment.objects:
+            data = canonical_json(outcome.output)
+            ref = store(turn, data)
+            value = encode(outcome.model_copy(update={"output": None, "output_ref": ref}))
+        else:
+            message = (
+                f"the output has {len(value)} bytes, inline at most {limits.inline_bytes}: install extra `objects`"
+            )
+            failed = {"output": None, "status": JobStatus.FAILED, "reason": ErrorKind.TOO_LARGE, "message": message}
+            outcome = outcome.model_copy(update=failed)
+            value = encode(outcome)
+    due = turn.now_ms + limits.retention_ms
+    status = outcome.status.value
+    turn.put(
+        marker_key(turn.job_id),
+        Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
+    )
+    turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+
+
+def store(turn: Turn, data: bytes) -> ObjectRef:
+    """Have content written to the object store and return its claim check."""
+    digest = sha256(data).hexdigest()
+    ref = ObjectRef(key=f"sha256/{digest}", size_bytes=len(data), sha256=digest)
+    turn.effect(StoreObject(ref, data))
+    return ref
+
+
+def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
+    """Return the first hundred items that failed for good, and how many there are.
+
+    Reads as many records as the steps with failures have: once a job, at its end.
+    """
+    found: list[FailedItem] = []
+    total = 0
+    for name, state in turn.header.steps:
+        total += state.failed
+        if not state.failed:
+            continue
+        for index in range(state.next):
+            if len(found) == MAX_FAILED_ITEMS:
+                break
+            record = turn.task(name, index)
+            if record is not None and record.status is TaskStatus.FAILED and record.failure is not None:
+                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=record.failure))
+    return tuple(found), total
+
+
+def receipt_of(turn: Turn) -> Receipt:
+    """Return what the job did and what it cost."""
+    header = turn.header
+    pools = {pool: _pool_receipt(spent) for pool, spent in header.spent}
+    steps = {}
+    for name, state in header.steps:
+        step = turn.graph.step(name)
+        steps[name] = StepReceipt(
+            tasks=state.ended if step.makes_tasks else 0,
+            failed=state.failed,
+            truncated=state.truncated,
+            started_ms=state.started_ms,
+            finished_ms=state.finished_ms,
+            template_hash=step.template_hash,
+        )
+    return Receipt(
+        tasks=sum(receipt.tasks for receipt in steps.values()),
+        attempts=sum(receipt.attempts for receipt in pools.values()),
+        usage=_sum_usage([receipt.usage for receipt in pools.values()]),
+        cost_microusd=sum(receipt.cost_microusd for receipt in pools.values()),
+        call_ms=sum(receipt.call_ms for receipt in pools.values()),
+        pools=pools,
+        steps=steps,
+    )
+
+
+def _pool_receipt(spent: PoolSpent) -> PoolReceipt:
+    usage = Usage(
+        input_tokens=spent.input_tokens,
+        cached_tokens=spent.cached_tokens,
+        cache_write_tokens=spent.cache_write_tokens,
+        output_tokens=spent.output_tokens,
+        reasoning_tokens=spent.reasoning_tokens,
+    )
+    return PoolReceipt(
+        tasks=spent.tasks,
+        attempts=spent.attempts,
+        usage=usage,
+        cost_microusd=spent.cost_microusd,
+        call_ms=spent.call_ms,
+        models=spent.models,
+    )
+
+
+def _sum_usage(usages: list[Usage]) -> Usage:
+    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in Usage.model_fields})
+
+
+def close_some(turn: Turn, limit: int) -> None:
+    """Tombstone at most `limit` records of a finished job; the header goes last, so the work can be resumed."""
+    header = turn.header
+    step_number, index, left = header.close_step, header.close_index, limit
+    while step_number < len(header.steps) and left > 0:
+        name, state = header.steps[step_number]
+        dispatched = state.next if turn.graph.step(name).makes_tasks else 0
+        batch = min(left, dispatched - index)
+        for number in range(index, index + batch):
+            turn.put(task_key(header.job_id, name, number), None)
+        left -= batch
+        step_number, index = (step_number + 1, 0) if index + batch >= dispatched else (step_number, index + batch)
+    if left <= 0:
+        turn.header = replace(header, close_step=step_number, close_index=index)
+        return
+    _close_rest(turn, header)
+
+
+def _close_rest(turn: Turn, header: JobHeader) -> None:
+    for part in range(header.input_parts):  # at most max_job_bytes / 256 KB
+        turn.put(input_key(header.job_id, part), None)
+    turn.put(job_key(header.job_id), None)

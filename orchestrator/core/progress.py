@@ -1,0 +1,112 @@
+"""What follows when something ended: steps start, steps finish, and at last the job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headrace.orchestrator.core.aggregate import TreePlan
+from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.state import Phase, StepState, StepStatus
+from headrace.orchestrator.core.steps import OnErrorMode
+from headrace.orchestrator.core.templates import evaluate_structure
+from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import context_of, source_items, split_items, step_value, streams
+from headrace.schemas.errors import ErrorKind, HeadraceError
+from headrace.schemas.messages import Failure, JobStatus
+
+
+def advance(turn: Turn) -> None:
+    """Start and finish every step that can be, in the graph's order, and end the job when all are done."""
+    try:
+        for step in turn.graph.steps:
+            _advance_step(turn, step)
+            if turn.header.phase is not Phase.RUNNING:
+                return
+        if all(state.status is StepStatus.DONE for _, state in turn.header.steps):
+            graph = turn.graph
+            output = evaluate_structure(graph.output, context_of(turn, graph.output_needs), step="output")
+            end_job(turn, JobStatus.SUCCEEDED, output=output)
+    except HeadraceError as error:
+        kind = getattr(error, "kind", ErrorKind.INTERNAL)
+        end_job(turn, JobStatus.FAILED, kind if isinstance(kind, ErrorKind) else ErrorKind.INTERNAL, error.message)
+
+
+def _advance_step(turn: Turn, step: Step) -> None:
+    state = turn.step_state(step.name)
+    if state.status is StepStatus.WAITING and _startable(turn, step):
+        _start(turn, step)
+    state = turn.step_state(step.name)
+    if state.status is StepStatus.RUNNING and state.ended >= state.total:
+        _finish(turn, step, state)
+
+
+def _startable(turn: Turn, step: Step) -> bool:
+    source = step.source.step if step.source else None
+    for need in step.needs:
+        status = turn.step_state(need).status
+        if need == source and status is StepStatus.RUNNING and streams(turn, step):
+            continue
+        if status is not StepStatus.DONE:
+            return False
+    return True
+
+
+def _start(turn: Turn, step: Step) -> None:
+    total = _total(turn, step)
+    turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms))
+    turn.announce("step.started", step=step.name, total=total)
+    if not step.makes_tasks:
+        # Computed where it stands; worked out here, so that what it cannot take fails the job here.
+        done = StepState(StepStatus.RUNNING, total=total, next=total, done=total, started_ms=turn.now_ms)
+        _finish(turn, step, done)
+        step_value(turn, step)
+
+
+def _total(turn: Turn, step: Step) -> int:
+    """Return how many tasks a step has (for a split: how many items)."""
+    match step.kind:
+        case StepKind.LLM:
+            return 1
+        case StepKind.SPLIT:
+            items = split_items(turn, step)
+            turn.view.memo.values[f"step/{step.name}"] = items
+            return len(items)
+        case StepKind.FOR_EACH:
+            return _source_count(turn, step)
+        case StepKind.REDUCE:
+            return TreePlan(_source_count(turn, step), step.fan_in).node_count if step.makes_tasks else 1
+
+
+def _source_count(turn: Turn, step: Step) -> int:
+    if streams(turn, step):
+        assert step.source is not None
+        return turn.step_state(str(step.source.step)).total
+    return len(source_items(turn, step))
+
+
+def _finish(turn: Turn, step: Step, state: StepState) -> None:
+    if failure := shortfall(step, state):
+        end_job(turn, JobStatus.FAILED, failure.kind, failure.message)
+        return
+    turn.set_step(step.name, replace(state, status=StepStatus.DONE, finished_ms=turn.now_ms))
+    turn.announce("step.finished", step=step.name, done=state.done, failed=state.failed)
+
+
+def shortfall(step: Step, state: StepState, cause: Failure | None = None) -> Failure | None:
+    """Return why a step can no longer hold what it promised, or None.
+
+    Args:
+        cause: the failure that made the difference, whose kind becomes the job's reason.
+    """
+    kind = cause.kind if cause else ErrorKind.INVALID_INPUT
+    because = f": {cause.message}" if cause else ""
+    if step.on_error.mode is not OnErrorMode.FAIL:
+        return None
+    if step.kind is not StepKind.FOR_EACH:
+        return Failure(kind=kind, message=f"step {step.name} failed{because}") if state.failed else None
+    needed = step.require.needed(state.total)
+    if state.total - state.failed >= needed:
+        return None
+    message = f"step {step.name}: {state.failed} of {state.total} items failed, {needed} must succeed{because}"
+    return Failure(kind=kind, message=message)

@@ -1,0 +1,186 @@
+"""Between the records of ``state`` and their JSON. Short names, since a record is written for every task."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from headrace.orchestrator.core.state import (
+    Cursor,
+    InputPart,
+    JobHeader,
+    Marker,
+    Owner,
+    Phase,
+    PoolSpent,
+    StateRecord,
+    StepState,
+    StepStatus,
+    TaskRecord,
+    TaskStatus,
+    WorkflowRecord,
+)
+from headrace.schemas.errors import DecodeError, ErrorKind
+from headrace.schemas.messages import Failure, ObjectRef
+
+
+def encode_record(record: StateRecord) -> bytes:
+    """Return a record's compact JSON."""
+    return json.dumps(_plain(record), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _plain(record: StateRecord) -> Any:
+    match record:
+        case TaskRecord():
+            return _task_plain(record)
+        case JobHeader():
+            return _header_plain(record)
+        case Marker():
+            return {
+                "hash": record.content_hash,
+                "status": record.status,
+                "outcome": record.outcome,
+                "at": record.at_ms,
+                "due": record.due_ms,
+                "cancelled": record.cancelled,
+            }
+        case InputPart() | WorkflowRecord():
+            return {"text": record.text}
+        case Owner():
+            return {"id": record.transactional_id}
+        case Cursor():
+            return {"offset": record.offset}
+
+
+def _task_plain(record: TaskRecord) -> dict[str, Any]:
+    plain: dict[str, Any] = {"s": record.status.value, "a": record.attempt, "t": record.at_ms}
+    if record.due_ms is not None:
+        plain["due"] = record.due_ms
+    if record.output is not None:
+        plain["o"] = record.output
+    if record.output_ref is not None:
+        plain["ref"] = record.output_ref.model_dump()
+    if record.truncated:
+        plain["cut"] = True
+    if record.failure is not None:
+        plain["f"] = record.failure.model_dump(mode="json", exclude_none=True)
+    if record.reserved is not None:
+        plain["r"] = record.reserved
+    return plain
+
+
+def _header_plain(header: JobHeader) -> dict[str, Any]:
+    return {
+        "job_id": header.job_id,
+        "workflow": header.workflow,
+        "workflow_sha256": header.workflow_sha256,
+        "content_hash": header.content_hash,
+        "tenant": header.tenant,
+        "lane": header.lane,
+        "priority": header.priority,
+        "sensitivity": header.sensitivity,
+        "submitted_at_ms": header.submitted_at_ms,
+        "accepted_at_ms": header.accepted_at_ms,
+        "tokens_rule": header.tokens_rule,
+        "deadline_ms": header.deadline_ms,
+        "labels": dict(header.labels),
+        "input_parts": header.input_parts,
+        "input_ref": header.input_ref.model_dump() if header.input_ref else None,
+        "phase": header.phase.value,
+        "steps": {name: _slots(state) for name, state in header.steps},
+        "spent": {pool: _slots(spent) for pool, spent in header.spent},
+        "trace": dict(header.trace),
+        "budget": [header.budget_microusd, header.budget_tokens],
+        "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
+        "close": [header.close_step, header.close_index],
+    }
+
+
+def _slots(value: StepState | PoolSpent) -> dict[str, Any]:
+    """Return the fields that differ from zero; a flat dataclass needs no deep copy."""
+    return {name: item for name in value.__slots__ if (item := getattr(value, name)) not in (0, None, ())}
+
+
+def decode_record(key: str, value: bytes) -> StateRecord:
+    """Read a record of ``state``.
+
+    Raises:
+        DecodeError: the key is of no known kind, or the value is not what its kind needs.
+    """
+    kind = key.partition("/")[0]
+    try:
+        record: StateRecord = _decoders[kind](json.loads(value))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DecodeError(f"state record {key[:120]!r} cannot be read: {error!r}", kind="broken_state") from error
+    return record
+
+
+def _header(plain: dict[str, Any]) -> JobHeader:
+    return JobHeader(
+        job_id=plain["job_id"],
+        workflow=plain["workflow"],
+        workflow_sha256=plain["workflow_sha256"],
+        content_hash=plain["content_hash"],
+        tenant=plain["tenant"],
+        lane=plain["lane"],
+        priority=plain["priority"],
+        sensitivity=plain["sensitivity"],
+        submitted_at_ms=plain["submitted_at_ms"],
+        accepted_at_ms=plain["accepted_at_ms"],
+        tokens_rule=plain["tokens_rule"],
+        deadline_ms=plain["deadline_ms"],
+        labels=tuple(plain["labels"].items()),
+        input_parts=plain["input_parts"],
+        input_ref=ObjectRef(**plain["input_ref"]) if plain["input_ref"] else None,
+        phase=Phase(plain["phase"]),
+        steps=tuple((name, _step(state)) for name, state in plain["steps"].items()),
+        spent=tuple((pool, _spent(spent)) for pool, spent in plain["spent"].items()),
+        trace=tuple(plain["trace"].items()),
+        budget_microusd=plain["budget"][0],
+        budget_tokens=plain["budget"][1],
+        reserved_microusd=plain["reserved"][0],
+        reserved_tokens=plain["reserved"][1],
+        blocked=plain["reserved"][2],
+        close_step=plain["close"][0],
+        close_index=plain["close"][1],
+    )
+
+
+def _step(plain: dict[str, Any]) -> StepState:
+    return StepState(**{**plain, "status": StepStatus(plain["status"])})
+
+
+def _spent(plain: dict[str, Any]) -> PoolSpent:
+    return PoolSpent(**{**plain, "models": tuple(plain.get("models", ()))})
+
+
+def _task(plain: dict[str, Any]) -> TaskRecord:
+    failure = plain.get("f")
+    return TaskRecord(
+        status=TaskStatus(plain["s"]),
+        attempt=plain["a"],
+        at_ms=plain["t"],
+        due_ms=plain.get("due"),
+        output=plain.get("o"),
+        output_ref=ObjectRef(**plain["ref"]) if "ref" in plain else None,
+        truncated=plain.get("cut", False),
+        failure=Failure(**{**failure, "kind": ErrorKind(failure["kind"])}) if failure else None,
+        reserved=(plain["r"][0], plain["r"][1]) if "r" in plain else None,
+    )
+
+
+def _marker(plain: dict[str, Any]) -> Marker:
+    return Marker(
+        plain["hash"], plain["status"], plain["outcome"], plain["at"], plain["due"], cancelled=plain["cancelled"]
+    )
+
+
+_decoders: dict[str, Any] = {
+    "job": _header,
+    "task": _task,
+    "input": lambda plain: InputPart(plain["text"]),
+    "marker": _marker,
+    "workflow": lambda plain: WorkflowRecord(plain["text"]),
+    "owner": lambda plain: Owner(plain["id"]),
+    "cursor": lambda plain: Cursor(plain["offset"]),
+}

@@ -1,0 +1,257 @@
+"""The records of ``state``: many small ones, each under its own key, so that an event costs the same in any job.
+
+==========================  =============================================================================
+key                         record
+==========================  =============================================================================
+``job/<job>``               `JobHeader`: counters, cursor, deadline
+``input/<job>/<n>``         `InputPart`: at most 256 KB of the input's JSON, written once
+``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
+``marker/<job>``            `Marker`: how the job ended, until its id may be used again
+``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
+``owner``                   `Owner`: the transactional id that wrote here last (shell)
+``cursor/<topic>``          `Cursor`: the next offset of this partition of that topic (shell)
+==========================  =============================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from headrace.schemas.messages import Failure, ObjectRef
+
+INPUT_PART_BYTES = 262_144
+
+
+class Phase(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    CLOSING = "closing"
+    """The outcome is out; records are being tombstoned."""
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands."""
+
+    LIVE = "live"
+    """On the task topic or with a worker."""
+    RETRYING = "retrying"
+    """Waits for ``due_ms``."""
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """Counters of one step; what is in flight is ``live + retrying``."""
+
+    status: StepStatus = StepStatus.WAITING
+    total: int = 0
+    """Tasks of the step, known once it runs."""
+    next: int = 0
+    """The next index to dispatch."""
+    live: int = 0
+    retrying: int = 0
+    done: int = 0
+    failed: int = 0
+    truncated: int = 0
+    started_ms: int | None = None
+    finished_ms: int | None = None
+
+    @property
+    def ended(self) -> int:
+        """Tasks that are over."""
+        return self.done + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpent:
+    """What a job used of one pool."""
+
+    tasks: int = 0
+    attempts: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_microusd: int = 0
+    call_ms: int = 0
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobHeader:
+    """Everything about a job but its input and its tasks."""
+
+    job_id: str
+    workflow: str
+    """``name@version``."""
+    workflow_sha256: str
+    content_hash: str
+    tenant: str
+    lane: str
+    priority: int
+    sensitivity: str
+    submitted_at_ms: int
+    accepted_at_ms: int
+    tokens_rule: str
+    """How the split counts tokens, so that a replay splits alike."""
+    deadline_ms: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    input_parts: int = 0
+    input_ref: ObjectRef | None = None
+    phase: Phase = Phase.RUNNING
+    steps: tuple[tuple[str, StepState], ...] = ()
+    """In the graph's order."""
+    spent: tuple[tuple[str, PoolSpent], ...] = ()
+    """By pool, in order of first use."""
+    trace: tuple[tuple[str, str], ...] = ()
+    budget_microusd: int | None = None
+    budget_tokens: int | None = None
+    reserved_microusd: int = 0
+    """Upper bounds of the attempts that are out."""
+    reserved_tokens: int = 0
+    blocked: bool = False
+    """The next task does not fit the budget until something in flight is settled."""
+    close_step: int = 0
+    """Cursor of the closing: the step…"""
+    close_index: int = 0
+    """…and the task within it."""
+
+    @property
+    def due_ms(self) -> int | None:
+        """When the deadline passes; a closing job has none."""
+        return self.deadline_ms if self.phase is Phase.RUNNING else None
+
+    def step(self, name: str) -> StepState:
+        """Return a step's counters."""
+        for step_name, state in self.steps:
+            if step_name == name:
+                return state
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class InputPart:
+    """A part of the input's JSON text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task from its dispatch to the closing of its job."""
+
+    status: TaskStatus
+    attempt: int
+    at_ms: int
+    """When it was dispatched, set aside, or ended."""
+    due_ms: int | None = None
+    """When a waiting retry goes out."""
+    output: Any = None
+    output_ref: ObjectRef | None = None
+    truncated: bool = False
+    failure: Failure | None = None
+    reserved: tuple[int, int] | None = None
+    """Upper bound of the attempt that is out, where the job has a budget: tokens, micro-US-dollars."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in (TaskStatus.DONE, TaskStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """How a job ended. A submission of the same id is answered from it."""
+
+    content_hash: str
+    status: str
+    outcome: str
+    """The outcome's JSON, byte for byte."""
+    at_ms: int
+    due_ms: int | None
+    """When the id may be used again."""
+    cancelled: bool = False
+    """Whether a standing order on ``control`` must be lifted with the marker."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRecord:
+    """A workflow's canonical text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose transactions wrote to this partition last (kafka-mechanics A3)."""
+
+    transactional_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The next offset of this partition of a topic, in case group offsets expire (kafka-mechanics B4)."""
+
+    offset: int
+
+
+StateRecord = JobHeader | InputPart | TaskRecord | Marker | WorkflowRecord | Owner | Cursor
+
+
+def job_key(job_id: str) -> str:
+    """Return the key of a job's header."""
+    return f"job/{job_id}"
+
+
+def input_key(job_id: str, part: int) -> str:
+    """Return the key of a part of a job's input."""
+    return f"input/{job_id}/{part}"
+
+
+def task_key(job_id: str, step: str, index: int) -> str:
+    """Return the key of a task's record."""
+    return f"task/{job_id}/{step}/{index}"
+
+
+def marker_key(job_id: str) -> str:
+    """Return the key of a job's marker."""
+    return f"marker/{job_id}"
+
+
+def workflow_key(sha256: str) -> str:
+    """Return the key of a workflow's text."""
+    return f"workflow/{sha256}"
+
+
+def cursor_key(topic: str) -> str:
+    """Return the key of a topic's cursor."""
+    return f"cursor/{topic}"
+
+
+OWNER_KEY = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What `machine.step` decided.
+
+    Args:
+        changes: by key; None deletes the record. Applied to memory only after the commit.
+        effects: in the order in which they were decided.
+    """
+
+    changes: dict[str, StateRecord | None] = field(default_factory=dict)
+    effects: list[Any] = field(default_factory=list)

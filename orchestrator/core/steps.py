@@ -1,0 +1,176 @@
+"""The steps of a compiled workflow. Values only: `graph.compile_workflow` makes them, `machine` walks them.
+
+Pure: imports nothing that reads a clock, a file, a socket or a random number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    LLM = "llm"
+    SPLIT = "split"
+    FOR_EACH = "for_each"
+    REDUCE = "reduce"
+
+
+class KeyRule(StrEnum):
+    """How a task is keyed on its topic."""
+
+    SPREAD = "spread"
+
+
+class OnErrorMode(StrEnum):
+    """What a step that failed for good does to its job."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class OnError:
+    """What becomes of an item (of `for_each`) or a step that failed for good."""
+
+    mode: OnErrorMode = OnErrorMode.FAIL
+    """``fail``: a single step fails its job, an item counts against `Require`; ``skip``: an item is left out of the
+    outputs, a single step's output is null; ``default``: the output is `value`."""
+    value: Any = None
+    """The output that stands in, for ``default``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """How many items must succeed."""
+
+    at_least: int | None = None
+    """A number of items; None where the share counts."""
+    share: float = 1.0
+    """A share of the items, in (0, 1]; 1.0 is ``all``."""
+
+    def needed(self, count: int) -> int:
+        """Return how many of `count` items must succeed; more than there are can never be asked for by a share.
+
+        The share is rounded up: 95 % of 10 items are 10. Shares are taken as written in decimal (0.07 of 100 is 7,
+        not the 8 that binary floating point would make of it).
+        """
+        if self.at_least is not None:
+            return self.at_least
+        millionths = round(self.share * 1_000_000)
+        return -(-count * millionths // 1_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a task is tried, and how long it waits in between."""
+
+    attempts: int = 3
+    """Attempts in all, the first included."""
+    backoff_ms: int = 500
+    """The base of the exponential backoff."""
+    max_backoff_ms: int = 30_000
+    """The longest wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the items of `for_each` and `reduce` come from: a step, or an expression that yields a list."""
+
+    step: str | None = None
+    """The name of a step that yields a list; None where it is an expression."""
+    expression: str | None = None
+    """A template of one expression, for `templates.evaluate`; None where it is a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTemplate:
+    """One message of a prompt, not yet rendered."""
+
+    role: str
+    """``system``, ``user`` or ``assistant``."""
+    content: str
+    """The template's source, for `templates.render`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlmPlan:
+    """One model call, not yet rendered."""
+
+    pool: str
+    """The pool whose workers make it."""
+    messages: tuple[MessageTemplate, ...]
+    """The prompt; ``prompt`` and ``system`` are already turned into messages."""
+    temperature: float | None = None
+    """Left to the provider where it is None."""
+    top_p: float | None = None
+    """Left to the provider where it is None."""
+    seed: int | None = None
+    """Left to the provider where it is None."""
+    stop: tuple[str, ...] = ()
+    """Texts at which the model stops."""
+    max_output_tokens: int | None = None
+    """The most the model may write."""
+    output_schema: dict[str, Any] | None = None
+    """JSON Schema of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """How a text is cut."""
+
+    text: str
+    """A template; what it yields is cut, for `templates.evaluate`."""
+    by: str
+    """``tokens``, ``characters``, ``lines`` or ``records``."""
+    size: int | None
+    """The most a chunk holds, in units of `by`; None only for records (one record an item)."""
+    format: str = "auto"
+    """Of records: ``jsonl``, ``csv``, or ``auto`` (JSON Lines where the text begins with a brace)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the graph."""
+
+    name: str
+    """Its name, an identifier."""
+    kind: StepKind
+    """What it does."""
+    needs: tuple[str, ...] = ()
+    """The steps it references, in topological order: it starts when all of them are complete."""
+    source: Source | None = None
+    """Where its items come from; for `for_each` and `reduce` only."""
+    llm: LlmPlan | None = None
+    """The call it makes; None for `split` and for pure reducers."""
+    split: SplitPlan | None = None
+    """How it cuts; for `split` only."""
+    reducer: str | None = None
+    """The pure reducer it runs (`aggregate.apply_reducer`); None where a model reduces."""
+    fan_in: int = 8
+    """The most inputs of one reducing call."""
+    require: Require = field(default_factory=Require)
+    """How many items must succeed."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """How its tasks are tried again."""
+    timeout_ms: int | None = None
+    """How long a call may take; None leaves it to the pool."""
+    on_error: OnError = field(default_factory=OnError)
+    """What becomes of it when it failed for good."""
+    max_in_flight: int | None = None
+    """The most tasks of this step on the task topics; None leaves it to the job's window."""
+    key: KeyRule = KeyRule.SPREAD
+    """How its tasks are keyed."""
+    yields_list: bool = False
+    """Whether its output is a list kept as one record an entry (`split`, `for_each`), not one value."""
+    template_hash: str = ""
+    """SHA-256 of the step's canonical text, 16 hex digits; on every task and on the receipt."""
+
+    @property
+    def makes_tasks(self) -> bool:
+        """Whether it needs workers; the others are computed where they stand."""
+        return self.llm is not None

@@ -1,0 +1,124 @@
+"""One decision in the making: what the job's records are, and what this event changes about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from headrace.orchestrator.core.effects import Effect, EmitEvent, SetAside
+from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.state import (
+    Decision,
+    JobHeader,
+    Marker,
+    StateRecord,
+    StepState,
+    TaskRecord,
+    WorkflowRecord,
+    job_key,
+    marker_key,
+    task_key,
+    workflow_key,
+)
+from headrace.orchestrator.core.view import Environment, JobView
+from headrace.schemas.errors import IllegalTransition
+from headrace.schemas.messages import Event
+
+
+class Turn:
+    """Reads through to the view, collects changes and effects, and ends as a `Decision`.
+
+    Args:
+        view: the job; never written to.
+        now_ms: the time of the decision.
+    """
+
+    def __init__(self, view: JobView, now_ms: int) -> None:
+        self.view = view
+        self.now_ms = now_ms
+        self.changes: dict[str, StateRecord | None] = {}
+        self.effects: list[Effect] = []
+
+    @property
+    def job_id(self) -> str:
+        return self.view.job_id
+
+    @property
+    def environment(self) -> Environment:
+        return self.view.environment
+
+    def record(self, key: str) -> StateRecord | None:
+        """Return a record as this turn leaves it."""
+        return self.changes[key] if key in self.changes else self.view.records(key)
+
+    def put(self, key: str, record: StateRecord | None) -> None:
+        """Change a record; None deletes it."""
+        self.changes[key] = record
+
+    def effect(self, effect: Effect) -> None:
+        """Add an effect."""
+        self.effects.append(effect)
+
+    def set_aside(self, reason: str, message: str) -> None:
+        """Send the record that caused this event to the dead letters."""
+        self.effect(SetAside(reason, message))
+
+    def announce(self, kind: str, *, step: str | None = None, subject: str = "", **data: Any) -> None:
+        """Write an event. Its id is made of the job, the kind and the subject, so a replay gives the same."""
+        event = Event(job_id=self.job_id, type=kind, at_ms=self.now_ms, step=step, data=data)
+        self.effect(EmitEvent(event, "/".join(part for part in (self.job_id, kind, step, subject) if part)))
+
+    def header_or_none(self) -> JobHeader | None:
+        """Return the job's header, or None where no such job runs."""
+        record = self.record(job_key(self.job_id))
+        return record if isinstance(record, JobHeader) else None
+
+    @property
+    def header(self) -> JobHeader:
+        """The header of a job that is known to run."""
+        header = self.header_or_none()
+        if header is None:
+            raise IllegalTransition(f"job {self.job_id} does not run")
+        return header
+
+    @header.setter
+    def header(self, header: JobHeader) -> None:
+        self.put(job_key(self.job_id), header)
+
+    def marker(self) -> Marker | None:
+        """Return how the job ended, or None."""
+        record = self.record(marker_key(self.job_id))
+        return record if isinstance(record, Marker) else None
+
+    @property
+    def graph(self) -> Graph:
+        """The job's graph, compiled from the text that was written down when the job was accepted."""
+        text = self.record(workflow_key(self.header.workflow_sha256))
+        if not isinstance(text, WorkflowRecord):
+            raise IllegalTransition(
+                f"job {self.job_id}: its workflow {self.header.workflow_sha256} is not in the state"
+            )
+        return self.environment.compile(text.text)
+
+    def task(self, step: str, index: int) -> TaskRecord | None:
+        """Return a task's record, or None before its dispatch."""
+        record = self.record(task_key(self.job_id, step, index))
+        return record if isinstance(record, TaskRecord) else None
+
+    def put_task(self, step: str, index: int, record: TaskRecord) -> None:
+        """Change a task's record."""
+        self.put(task_key(self.job_id, step, index), record)
+
+    def step_state(self, step: str) -> StepState:
+        """Return a step's counters."""
+        return self.header.step(step)
+
+    def set_step(self, step: str, state: StepState) -> None:
+        """Change a step's counters."""
+        header = self.header
+        steps = tuple((name, state if name == step else old) for name, old in header.steps)
+        self.header = replace(header, steps=steps)
+
+    def decision(self) -> Decision:
+        """Return what was decided."""
+        return Decision(self.changes, self.effects)

@@ -1,0 +1,80 @@
+"""What `machine.step` may see of one job: its records, and an environment of pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.state import JobHeader, Marker, StateRecord, TaskRecord, job_key, marker_key, task_key
+from headrace.schemas.messages import ObjectRef
+from headrace.schemas.pools import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that decisions depend on."""
+
+    max_in_flight: int = 256
+    inline_bytes: int = 262_144
+    item_inline_bytes: int = 4_096
+    retention_ms: int = 86_400_000
+    max_job_bytes: int = 16_777_216
+    """Largest input of a job, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What decisions need beside the records. Every function here is pure, or content-addressed."""
+
+    pools: Mapping[str, Pool]
+    limits: Limits
+    resolve: Callable[[str | dict[str, Any]], dict[str, Any]]
+    """From a submission's ``workflow`` to its document. Raises `ContractError` kind ``unknown_workflow``."""
+    compile: Callable[[str], Graph]
+    """From a workflow's canonical text to its graph, cached by the text. Raises `WorkflowInvalid`."""
+    load: Callable[[ObjectRef], bytes]
+    """Content of a claim check, with its checksum checked."""
+    counters: Mapping[str, Callable[[str], int]]
+    """Token counters by the name of their rule."""
+    tokens_rule: str
+    """The rule that new jobs take."""
+    public_pools: tuple[str, ...] = ()
+    """Pools whose endpoint lies outside: nothing confidential goes there."""
+    objects: bool = True
+    """Whether there is an object store for what is above the inline limits."""
+
+
+@dataclass(slots=True)
+class JobMemo:
+    """Values derived from a job's records, kept while the job is in memory; dropped when a transaction aborts."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    """Values of finished steps, and ``input``."""
+
+
+@dataclass(slots=True)
+class JobView:
+    """One job as the decision sees it: what is committed, and over it what this batch has decided so far."""
+
+    job_id: str
+    partition: int
+    records: Callable[[str], StateRecord | None]
+    memo: JobMemo
+    environment: Environment
+
+    def header(self) -> JobHeader | None:
+        """Return the header, or None where no such job runs."""
+        record = self.records(job_key(self.job_id))
+        return record if isinstance(record, JobHeader) else None
+
+    def marker(self) -> Marker | None:
+        """Return how the job ended, or None."""
+        record = self.records(marker_key(self.job_id))
+        return record if isinstance(record, Marker) else None
+
+    def task(self, step: str, index: int) -> TaskRecord | None:
+        """Return a task's record, or None before its dispatch."""
+        record = self.records(task_key(self.job_id, step, index))
+        return record if isinstance(record, TaskRecord) else None
