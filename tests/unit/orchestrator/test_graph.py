@@ -187,5 +187,5 @@ def test_what_is_no_workflow_is_refused_and_nothing_else_is_raised(document):
 
 
 def test_a_workflow_of_a_thousand_templates_is_refused_before_they_are_compiled():
-    messages = [{"role": "user", "content": "{{ input.a%d }}" % at} for at in range(600)]
+    messages = [{"role": "user", "content": f"{{{{ input.a{at} }}}}"} for at in range(600)]
     assert "more than 500 templates" in problems({"a": {"llm": {"pool": "small", "messages": messages}}})[0]
