@@ -16,8 +16,8 @@ STATE_FILE = "broker.json"
 def stop_timeout_s(nodes: int) -> float:
     """Return how long a clean stop may take before SIGKILL.
 
-    One node needs 0.3 s. Of three that stop together the last has no quorum to take leave of and would wait for
-    minutes (measured); after SIGKILL the next start checks its open segments, nothing more.
+    One node needs 0.3 s. Three that stop together need 6 s (measured), and longer with one of them dead, because the
+    last ones wait for a quorum to take leave of. After SIGKILL the next start checks open segments, nothing more.
     """
     return 15.0 if nodes == 1 else 5.0
 
