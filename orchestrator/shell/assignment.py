@@ -36,9 +36,7 @@ class Assignment:
 
     def subscribe(self, consumer: Any) -> None:
         """Subscribe to exactly ``jobs`` and ``results``, for ever: range co-partitions only then (B1)."""
-        consumer.subscribe(
-            sorted(self._pair), on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost
-        )
+        consumer.subscribe(sorted(self._pair), on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
 
     def epoch(self, partition: int) -> int:
         """Return a number that changes whenever the partition comes or goes."""
@@ -54,7 +52,7 @@ class Assignment:
 
     def changes(self) -> tuple[list[int], list[int]]:
         """Return partitions that came (both topics now here) and went since the last call; one may be in both."""
-        arrived = [p for p in self._arrived if self._held.get(p) == self._pair]
+        arrived = [p for p in self._arrived if self._held.get(p, set()) == self._pair]
         departed = list(self._departed)
         self._arrived.clear()
         self._departed.clear()

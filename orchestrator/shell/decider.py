@@ -98,7 +98,7 @@ class Decider:
             else:
                 meaning = self._intake.job(source, at_ms)
         except Exception as error:
-            self._broke(batch, partition, source, None, None, error)
+            self._broke(batch, partition, source, error)
             return
         self._mean(batch, partition, source, meaning)
 
@@ -107,18 +107,18 @@ class Decider:
             case Arrived(job_id, event):
                 if isinstance(event, JobSubmitted | JobRefused) and self._full(partition, job_id):
                     text = f"partition {partition.number} remembers {self._max_markers} finished jobs, the most it may"
-                    self._set_aside(batch, source, "too_many_jobs", text, job_id)
+                    self._set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, event, source)
             case Mismatch(job_id, refused, message):
                 if partition.store.knows(job_id):
-                    self._set_aside(batch, source, "job_id_mismatch", message, job_id)
+                    self._set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, refused, source)
             case Forward(record):
                 self._forward(batch, partition, source, record)
             case Aside(reason, message, job_id):
-                self._set_aside(batch, source, reason, message, job_id)
+                self._set_aside(batch, source, reason, message, job_id=job_id)
 
     def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
         """Fire due timers of a partition; return how many.
@@ -136,7 +136,7 @@ class Decider:
 
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
-        self.stand(batch)
+        self._stand_touched()
         while batch.dispatched < at_most:
             before = batch.dispatched
             for grant in self._window.deal(at_most - batch.dispatched):
@@ -163,7 +163,7 @@ class Decider:
 
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 
-    def stand(self, batch: Batch) -> None:
+    def _stand_touched(self) -> None:
         """Set the standing of every job that this batch touched."""
         for partition in self._partitions.values():
             for job_id in partition.store.touched:
@@ -195,7 +195,14 @@ class Decider:
     # ── One event ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _step(
-        self, batch: Batch, partition: Partition, job_id: str, event: Event, source: Source | None, *, last: bool = False
+        self,
+        batch: Batch,
+        partition: Partition,
+        job_id: str,
+        event: Event,
+        source: Source | None,
+        *,
+        last: bool = False,
     ) -> None:
         """Decide one event; where that fails, the record and its job are set aside and the partition goes on."""
         now_ms = self._now_ms()
@@ -211,7 +218,7 @@ class Decider:
             if last:
                 log.error("job.stuck", job_id=job_id, error=repr(error))
                 return
-            self._broke(batch, partition, source, job_id, event, error)
+            self._broke(batch, partition, source, error, job_id=job_id, event=event)
             return
         partition.store.put(decision.changes, job_id)
         batch.records += records
@@ -222,15 +229,16 @@ class Decider:
         batch: Batch,
         partition: Partition,
         source: Source | None,
-        job_id: str | None,
-        event: Event | None,
         error: Exception,
+        *,
+        job_id: str | None = None,
+        event: Event | None = None,
     ) -> None:
         """Set the record aside with its cause, and end its job as ``internal`` (kafka-mechanics A6)."""
         message = f"{type(error).__name__}: {error}"[:1_000]
         log.error("event.broke", job_id=job_id, cause=message, at=traceback.format_tb(error.__traceback__)[-3:])
         if source is not None:
-            self._set_aside(batch, source, "internal", message, job_id, chain(error))
+            self._set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
         if job_id is None:
             return
         failed: Event = JobBroke(f"internal error: {message}")
@@ -253,7 +261,7 @@ class Decider:
             meaning = Aside("internal", "")
         if isinstance(meaning, Arrived):
             job_id, event = meaning.job_id, meaning.event
-        self._broke(batch, partition, source, job_id, event, error)
+        self._broke(batch, partition, source, error, job_id=job_id, event=event)
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 
@@ -262,10 +270,17 @@ class Decider:
             batch.records.append(self._encoder.forward(record))
             batch.counts["forwarded",] += 1
         except Exception as error:
-            self._broke(batch, partition, source, None, None, error)
+            self._broke(batch, partition, source, error)
 
     def _set_aside(
-        self, batch: Batch, source: Source, reason: str, message: str, job_id: str | None, errors: tuple[str, ...] = ()
+        self,
+        batch: Batch,
+        source: Source,
+        reason: str,
+        message: str,
+        *,
+        job_id: str | None,
+        errors: tuple[str, ...] = (),
     ) -> None:
         letter = dead_letter(
             source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, job_id=job_id, errors=errors

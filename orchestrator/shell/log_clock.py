@@ -12,10 +12,12 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.shell.partition import Partition
+from headrace.runtime.offsets import ends
+from headrace.schemas.errors import DependencyUnavailable
 
 log = structlog.get_logger("headrace.orchestrator")
 
@@ -60,18 +62,17 @@ class LogClock:
         return max(partition.last_result_ms, partition.caught_up_ms)
 
     def _look(self, partitions: list[Partition], now_ms: int) -> None:
-        wanted = {TopicPartition(self._results, p.number): OffsetSpec.latest() for p in partitions}
-        positions = {tp.partition: tp.offset for tp in self._consumer.position(list(wanted))}
+        places = [(self._results, p.number) for p in partitions]
         try:
-            ends = {
-                tp.partition: future.result().offset
-                for tp, future in self._admin.list_offsets(wanted, request_timeout=2).items()
-            }
-        except KafkaException as error:
-            log.warning("ends.unknown", error=error.args[0].str())
+            end = ends(self._admin, places, timeout_s=2.0)
+        except DependencyUnavailable as error:
+            log.warning("ends.unknown", error=error.message)
             return
+        positions = {
+            tp.partition: tp.offset for tp in self._consumer.position([TopicPartition(*place) for place in places])
+        }
         for partition in partitions:
             # Markers at the end of the log are read by the client and seen by nobody.
             read = max(partition.next[self._results], positions[partition.number])
-            if read >= ends[partition.number]:
+            if read >= end[self._results, partition.number]:
                 partition.caught_up_ms = now_ms

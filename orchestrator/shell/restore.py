@@ -19,12 +19,13 @@ from typing import Any
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.record_codec import decode_record
 from headrace.orchestrator.core.state import OWNER_KEY, StateRecord
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.runtime.kafka import ClientConfig
+from headrace.runtime.offsets import beginnings, ends
 from headrace.schemas.errors import DecodeError, DependencyUnavailable, HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
@@ -116,17 +117,18 @@ class Restorer:
         stores = list(stores)
         partitions = [store.partition for store in stores]
         committed = self._committed(group, partitions)  # 1
-        ends = self._list([self._topics.state, self._topics.results], partitions, OffsetSpec.latest())  # 2
-        earliest = self._list([self._topics.jobs, self._topics.results], partitions, OffsetSpec.earliest())
+        inputs = (self._topics.jobs, self._topics.results)
+        end = ends(self._admin, [(t, p) for t in (self._topics.state, self._topics.results) for p in partitions])  # 2
+        earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
         for store in stores:
             p = store.partition
             self.broken.pop(p, None)
             reading = _Reading(
                 store,
-                {topic: committed[topic, p] for topic in (self._topics.jobs, self._topics.results)},
-                ends[self._topics.state, p],
-                ends[self._topics.results, p],
-                {topic: earliest[topic, p] for topic in (self._topics.jobs, self._topics.results)},
+                {topic: committed[topic, p] for topic in inputs},
+                end[self._topics.state, p],
+                end[self._topics.results, p],
+                {topic: earliest[topic, p] for topic in inputs},
             )
             reading.next = store.offset
             self._readings[p] = reading
@@ -245,10 +247,9 @@ class Restorer:
         try:
             reader.assign([TopicPartition(self._topics.state, r.store.partition, r.next) for r in stuck])
             for message in reader.consume(CHUNK, 0.3):
-                if message.error() is None and message.key() == OWNER_KEY.encode() and message.value():
-                    owner = _owner_of(message.value())
-                    if owner is not None:
-                        owners.append(owner)
+                value = message.value()
+                if message.error() is None and message.key() == OWNER_KEY.encode() and value:
+                    owners += [owner for owner in [_owner_of(value)] if owner is not None]
         finally:
             reader.close()
         return owners
@@ -262,7 +263,7 @@ class Restorer:
             log.error("state.broken", partition=p, error=error.message)
             return None
         start = {
-            name: self._start(name, topic, reading)
+            topic: self._start(name, topic, reading)
             for name, topic in (("jobs", self._topics.jobs), ("results", self._topics.results))
         }
         seconds = time.monotonic() - reading.began
@@ -302,17 +303,6 @@ class Restorer:
                 if cause.code() not in _ASK_AGAIN or time.monotonic() > deadline:
                     raise DependencyUnavailable(f"the group's offsets cannot be read: {cause.str()}") from None
                 time.sleep(0.05)
-
-    def _list(self, topics: list[str], partitions: list[int], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-        # read_uncommitted is the default of list_offsets: the true end, open transactions included (B3).
-        wanted = {TopicPartition(topic, p): spec for topic in topics for p in partitions}
-        try:
-            return {
-                (tp.topic, tp.partition): future.result().offset
-                for tp, future in self._admin.list_offsets(wanted, request_timeout=10).items()
-            }
-        except KafkaException as error:
-            raise DependencyUnavailable(f"the ends of topics cannot be read: {error.args[0].str()}") from None
 
 
 def _decoded(raw: Mapping[str, bytes | None]) -> list[tuple[str, StateRecord | None]]:
