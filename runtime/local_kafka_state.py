@@ -1,0 +1,119 @@
+"""What is known of a local broker from its data folder: who runs it, where, and whether that is still true."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from headrace.runtime.processes import ProcessRef, end, rss_bytes
+
+STATE_FILE = "broker.json"
+STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerState:
+    """The content of the state file, written when a broker is ready."""
+
+    kafka_version: str
+    bootstrap_servers: str
+    sasl_bootstrap_servers: str | None
+    attached: bool
+    """Whether the broker dies with the process that started it."""
+    processes: tuple[ProcessRef, ...]
+    """One JVM a node, node 1 first."""
+
+    @property
+    def alive(self) -> list[ProcessRef]:
+        """The processes that still run and still are the same."""
+        return [process for process in self.processes if process.alive()]
+
+
+State = Literal["running", "degraded", "stale", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalKafkaStatus:
+    """What `headrace kafka status` shows."""
+
+    state: State
+    """``degraded``: some nodes died; ``stale``: a state file whose processes are gone (a crash or a reboot)."""
+    bootstrap_servers: str | None
+    pids: tuple[int, ...]
+    rss_bytes: int
+    kafka_version: str | None
+    attached: bool
+    data: Path
+    logs: tuple[Path, ...]
+
+    @property
+    def running(self) -> bool:
+        """Whether clients can be served."""
+        return self.state in ("running", "degraded")
+
+
+def log_file(data: Path, node_id: int) -> Path:
+    """Return the log file of a node."""
+    return data / f"node-{node_id}.log"
+
+
+def write_state(data: Path, state: BrokerState) -> None:
+    """Replace the state file at once, so that nobody reads half of it."""
+    draft = data / f"{STATE_FILE}.{os.getpid()}"
+    draft.write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+    draft.replace(data / STATE_FILE)
+
+
+def read_state(data: Path) -> BrokerState | None:
+    """Return what the state file says, or None if there is none that can be read."""
+    try:
+        found = json.loads((data / STATE_FILE).read_text(encoding="utf-8"))
+        processes = tuple(ProcessRef(**item) for item in found.pop("processes"))
+        return BrokerState(processes=processes, **found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def forget_state(data: Path) -> None:
+    """Remove the state file."""
+    (data / STATE_FILE).unlink(missing_ok=True)
+
+
+def status(data: Path) -> LocalKafkaStatus:
+    """Return what runs in a data folder; never raises for a folder that is not there."""
+    known = read_state(data)
+    if known is None:
+        return LocalKafkaStatus("stopped", None, (), 0, None, False, data, ())
+    alive = known.alive
+    return LocalKafkaStatus(
+        state=_judge(len(alive), len(known.processes)),
+        bootstrap_servers=known.bootstrap_servers if alive else None,
+        pids=tuple(process.pid for process in alive),
+        rss_bytes=sum(rss_bytes(process.pid) or 0 for process in alive),
+        kafka_version=known.kafka_version,
+        attached=known.attached,
+        data=data,
+        logs=tuple(log_file(data, node) for node in range(1, len(known.processes) + 1)),
+    )
+
+
+def _judge(alive: int, started: int) -> State:
+    if alive == 0:
+        return "stale"
+    return "running" if alive == started else "degraded"
+
+
+def stop(data: Path, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+    """End the broker of a data folder; a state file whose processes are gone is only removed.
+
+    Returns:
+        Whether there was anything to stop.
+    """
+    known = read_state(data)
+    alive = known.alive if known else []
+    end(alive, timeout_s=timeout_s)
+    forget_state(data)
+    return bool(alive)
