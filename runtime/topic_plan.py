@@ -7,7 +7,7 @@ A home partition is ``murmur2(job_id) mod N``, so the partition count N of ``job
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -177,7 +177,7 @@ def ensure_topics(admin: AdminClient, settings: Settings, pools: Iterable[str]) 
     if settings.topics.create and (absent := plan(admin, settings, pools)).missing:
         _refuse(absent)
         _create(admin, settings, absent.missing)
-        _wait_until_visible(admin, absent.missing)
+        _wait_until(lambda: (d for d in plan(admin, settings, pools).differences if d.action is Action.CREATE))
     return check_topics(admin, settings, pools)
 
 
@@ -188,12 +188,13 @@ def apply(admin: AdminClient, settings: Settings, pools: Iterable[str]) -> Topic
         TopicMismatch: the count of a companion topic differs; nothing was changed.
         DependencyUnavailable: the broker refused a change.
     """
+    pools = list(pools)
     found = plan(admin, settings, pools)
     _refuse(found)
     _create(admin, settings, found.missing)
     _grow(admin, [d for d in found.differing if d.action is Action.GROW])
     _configure(admin, [d for d in found.differing if d.action is Action.CONFIGURE])
-    _wait_until_visible(admin, found.missing)
+    _wait_until(lambda: plan(admin, settings, pools).differences)
     return found
 
 
@@ -247,21 +248,17 @@ def _refused(what: str, error: KafkaException) -> DependencyUnavailable:
     )
 
 
-def _wait_until_visible(admin: AdminClient, specs: Iterable[TopicSpec], timeout_s: float = 30.0) -> None:
-    """Wait until the broker reports every new topic with all of its partitions: creation is asynchronous in KRaft."""
-    wanted = {spec.name: spec.partitions for spec in specs}
+def _wait_until(settled: Callable[[], Iterable[Difference]], timeout_s: float = 30.0) -> None:
+    """Wait until the broker reports what was asked of it: in KRaft, metadata follow a change with a delay."""
     deadline = time.monotonic() + timeout_s
-    while wanted:
-        counts = _partition_counts(admin, list(wanted), timeout_s)
-        wanted = {name: count for name, count in wanted.items() if counts.get(name, 0) < count}
-        if wanted and time.monotonic() > deadline:
-            raise DependencyUnavailable(f"created but not visible after {timeout_s:.0f} s: {', '.join(wanted)}")
-        if wanted:
-            time.sleep(0.05)
+    while left := list(settled()):
+        if time.monotonic() > deadline:
+            raise DependencyUnavailable(f"changed but not visible after {timeout_s:.0f} s: {'; '.join(map(str, left))}")
+        time.sleep(0.05)
 
 
 def _partition_counts(admin: AdminClient, names: list[str], timeout_s: float) -> dict[str, int]:
-    """Return the partitions of the topics that exist and whose partitions all have a leader."""
+    """Return the partitions of the topics that exist."""
     counts: dict[str, int] = {}
     described = admin.describe_topics(TopicCollection(names), request_timeout=timeout_s)
     for name, future in described.items():
