@@ -151,7 +151,7 @@ def _mean(values: list[Any]) -> float:
         what = f"a {type(wrong[0]).__name__}" if wrong else "no values"
         raise ReduceError(f"mean takes numbers, and was given {what}")
     try:
-        return sum(values) / len(values)
+        return float(sum(values) / len(values))
     except OverflowError:
         raise ReduceError("mean: the numbers are too large to be divided") from None
 

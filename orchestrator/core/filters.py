@@ -32,6 +32,7 @@ LOOP_FILTER = "#loop"
 CONCAT_FILTER = "#concat"
 LITERAL_FILTER = "#literal"
 
+_BUILTIN: Mapping[str, Callable[..., Any]] = dict(FILTERS)
 _JINJA_FILTERS = (
     *("abs", "capitalize", "default", "d", "dictsort", "first", "float", "int", "items", "last", "length", "count"),
     *("list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr"),
@@ -96,7 +97,7 @@ def _literal(context: Context, value: Any) -> Any:
 def _join(context: Context, values: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
     work = work_of(context)
     if attribute is not None:
-        values = FILTERS["map"](context, values, attribute=attribute)
+        values = _BUILTIN["map"](context, values, attribute=attribute)
     texts: list[str] = []
     for value in work.loop(values):
         texts += [separator, str(text_of(value))] if texts else [str(text_of(value))]
@@ -123,7 +124,8 @@ def _indent(context: Context, text: Any, width: int = 4, first: bool = False) ->
     check_text_length(len(text) + (text.count("\n") + 1) * width)
     work_of(context).charge(1 + len(text) // 64)
     margin = " " * width
-    return (margin if first else "") + text.replace("\n", "\n" + margin)
+    indented: str = (margin if first else "") + text.replace("\n", "\n" + margin)
+    return indented
 
 
 @pass_context
@@ -144,7 +146,7 @@ def _string(context: Context, value: Any) -> str:
 def _sum(context: Context, values: Iterable[Any], attribute: str | None = None) -> Any:
     """Numbers only: summing lists copies the result for each of them."""
     if attribute is not None:
-        values = FILTERS["map"](context, values, attribute=attribute)
+        values = _BUILTIN["map"](context, values, attribute=attribute)
     numbers = list(work_of(context).loop(values))
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError("sum takes numbers")
@@ -160,7 +162,7 @@ def _lines(context: Context, text: str) -> list[str]:
 
 
 FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
-    **{name: _charged(FILTERS[name]) for name in _JINJA_FILTERS},
+    **{name: _charged(_BUILTIN[name]) for name in _JINJA_FILTERS},
     "indent": _indent,
     "join": _join,
     "lines": _lines,
@@ -174,5 +176,6 @@ FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
 }
 """By name; those whose name begins with ``#`` are written by `sandbox` and cannot be spelled in a template."""
 
-TESTS_ALLOWED: Mapping[str, Callable[..., Any]] = {name: TESTS[name] for name in _JINJA_TESTS}
+_BUILTIN_TESTS: Mapping[str, Callable[..., Any]] = dict(TESTS)  # type: ignore[arg-type]
+TESTS_ALLOWED: Mapping[str, Callable[..., Any]] = {name: _BUILTIN_TESTS[name] for name in _JINJA_TESTS}
 """By name."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.orchestrator.core.document import Document, read_document
+from headrace.orchestrator.core.json_value import json_problem
+from headrace.orchestrator.core.problems import Problems
+from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.step_compiler import StepCompiler
 from headrace.orchestrator.core.steps import (
     KeyRule,
     LlmPlan,
@@ -19,7 +26,12 @@ from headrace.orchestrator.core.steps import (
     Step,
     StepKind,
 )
+from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import WorkflowInvalid
 from headrace.schemas.pools import Pool
+
+MAX_WORKFLOW_BYTES = 262_144
+"""Of the canonical text: it is one record on ``state``, and larger texts belong into the input."""
 
 __all__ = [
     "Graph",
@@ -66,6 +78,11 @@ class Graph:
         """``name@version``."""
         return f"{self.name}@{self.version}"
 
+    def document(self) -> dict[str, Any]:
+        """Return the workflow as it was written; a copy."""
+        document: dict[str, Any] = json.loads(self.canonical)
+        return document
+
     def step(self, name: str) -> Step:
         """Return a step by name; a KeyError is our own bug."""
         return self._by_name[name]
@@ -88,4 +105,130 @@ def compile_workflow(
     Raises:
         WorkflowInvalid: with every problem that was found.
     """
-    raise NotImplementedError
+    problems = Problems(lines or {})
+    canonical = _canonical(document, problems)
+    name = _name_of(document)
+    if problems.found:
+        raise WorkflowInvalid(name, problems.found)
+    read = read_document(document, problems)
+    scope = Scope(tuple(read.raw_steps), problems)
+    steps, needs = _compile_steps(read, StepCompiler(scope, pools))
+    output = read.output if read.output is not None else _last_step(read)
+    output_needs = scope.structure("output", output)
+    order = _order(tuple(steps), needs, problems)
+    _check_sources(steps, problems)
+    if problems.found:
+        raise WorkflowInvalid(name, problems.found)
+    return _graph(
+        read, canonical, [steps[step] for step in order], needs=needs, output=output, output_needs=output_needs
+    )
+
+
+def _canonical(document: Any, problems: Problems) -> bytes:
+    """Return the document's canonical text; one that is no JSON is looked at no further."""
+    if not isinstance(document, Mapping):
+        problems.add("", f"a workflow is a mapping, not a {type(document).__name__}")
+        return b""
+    document = dict(document)
+    if found := json_problem(document):
+        problems.add(*found)
+        return b""
+    canonical = canonical_json(document)
+    if len(canonical) > MAX_WORKFLOW_BYTES:
+        problems.add("", f"it has {len(canonical):,} bytes; the limit is {MAX_WORKFLOW_BYTES:,}")
+    return canonical
+
+
+def _name_of(document: Any) -> str:
+    name = document.get("name") if isinstance(document, Mapping) else None
+    return name[:100] if isinstance(name, str) else "(no name)"
+
+
+def _compile_steps(read: Document, compiler: StepCompiler) -> tuple[dict[str, Step], dict[str, tuple[str, ...]]]:
+    steps: dict[str, Step] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+    for name, spec in read.specs.items():
+        step, needed = compiler.compile(name, spec, read.raw_steps[name])
+        if step is not None:
+            steps[name], needs[name] = step, needed
+    return steps, needs
+
+
+def _last_step(read: Document) -> Any:
+    names = list(read.raw_steps)
+    return f"{{{{ {names[-1]} }}}}" if names and names[-1].isidentifier() else None
+
+
+def _order(names: tuple[str, ...], needs: Mapping[str, tuple[str, ...]], problems: Problems) -> list[str]:
+    """Return the steps so that each stands behind what it needs, else as written; cycles are problems.
+
+    Steps that did not compile are taken as done: their own problems are noted already.
+    """
+    order: list[str] = []
+    done = dict.fromkeys(names, False)
+    waiting = list(names)
+    while waiting:
+        ready = next((name for name in waiting if all(done.get(need, True) for need in needs[name])), None)
+        if ready is None:
+            cycle = _cycle(waiting, needs, done)
+            problems.add(f"steps.{cycle[0]}", f"a cycle: {' needs '.join(cycle)}")
+            return order
+        waiting.remove(ready)
+        done[ready] = True
+        order.append(ready)
+    return order
+
+
+def _cycle(waiting: list[str], needs: Mapping[str, tuple[str, ...]], done: Mapping[str, bool]) -> list[str]:
+    """Return one cycle, its first name repeated at the end: every waiting step needs another that waits."""
+    walked: list[str] = []
+    name = waiting[0]
+    while name not in walked:
+        walked.append(name)
+        name = next(need for need in needs[name] if not done.get(need, True))
+    return [*walked[walked.index(name) :], name]
+
+
+def _check_sources(steps: Mapping[str, Step], problems: Problems) -> None:
+    for step in steps.values():
+        source = step.source.step if step.source else None
+        if source is not None and source in steps and not _may_be_list(steps[source]):
+            problems.add(
+                f"steps.{step.name}.{step.kind}",
+                f"step {source!r} does not yield a list; use a split, a for_each, or an output schema of type array",
+            )
+
+
+def _may_be_list(step: Step) -> bool:
+    if step.yields_list or step.reducer in ("concat", "majority"):
+        return True
+    schema = step.llm.output_schema if step.llm else None
+    if schema is None:
+        return False
+    kinds = schema.get("type", "array")  # A schema without a type may be anything; the engine looks again.
+    return kinds == "array" or (isinstance(kinds, list) and "array" in kinds)
+
+
+def _graph(
+    read: Document,
+    canonical: bytes,
+    ordered: list[Step],
+    *,
+    needs: Mapping[str, tuple[str, ...]],
+    output: Any,
+    output_needs: tuple[str, ...],
+) -> Graph:
+    names = [step.name for step in ordered]
+    steps = tuple(replace(step, needs=tuple(name for name in names if name in needs[step.name])) for step in ordered)
+    return Graph(
+        name=read.name,
+        version=read.version,
+        sha256=hashlib.sha256(canonical).hexdigest(),
+        canonical=canonical,
+        steps=steps,
+        output=output,
+        output_needs=tuple(name for name in names if name in output_needs),
+        input_schema=read.input_schema,
+        _by_name={step.name: step for step in steps},
+        _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
+    )

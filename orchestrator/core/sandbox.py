@@ -85,7 +85,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja2's immutable sandbox with allow-lists in place of deny-lists."""
 
     intercepted_binops = frozenset(["*", "**", "+", "%"])
-    concat = staticmethod(join_texts)  # type: ignore[assignment]
+    concat = staticmethod(join_texts)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``a.b``: a field before a method (``input.items`` is the field), and methods by allow-list."""
@@ -112,7 +112,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except (LookupError, TypeError):
             return self.undefined(obj=obj, name=argument)
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
         """The operators that can make something large."""
         for operand in (left, right):
             if isinstance(operand, Undefined):
@@ -205,7 +205,7 @@ class _Charges(NodeTransformer):
         return _through(LITERAL_FILTER, node)
 
 
-def _through(name: str, node: nodes.Expr) -> nodes.Filter:
+def _through(name: str, node: nodes.Node) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 

@@ -38,7 +38,8 @@ class OnError:
     """What becomes of an item (of `for_each`) or a step that failed for good."""
 
     mode: OnErrorMode = OnErrorMode.FAIL
-    """``fail``: see `Require`; ``skip``: the output is null; ``default``: the output is `value`."""
+    """``fail``: a single step fails its job, an item counts against `Require`; ``skip``: an item is left out of the
+    outputs, a single step's output is null; ``default``: the output is `value`."""
     value: Any = None
     """The output that stands in, for ``default``."""
 
@@ -165,7 +166,7 @@ class Step:
     key: KeyRule = KeyRule.SPREAD
     """How its tasks are keyed."""
     yields_list: bool = False
-    """Whether its output is a list, one entry for each item."""
+    """Whether its output is a list kept as one record an entry (`split`, `for_each`), not one value."""
     template_hash: str = ""
     """SHA-256 of the step's canonical text, 16 hex digits; on every task and on the receipt."""
 

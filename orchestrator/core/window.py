@@ -46,8 +46,38 @@ class Grant:
 @dataclass(slots=True)
 class _Channel:
     live: int = 0
-    tenants: dict[str, dict[str, None]] = field(default_factory=dict)
-    """Tenants with ready jobs, each with its jobs; both in turn order, the next first."""
+    tenants: dict[str, dict[int, dict[str, None]]] = field(default_factory=dict)
+    """Tenants with ready jobs, under each its jobs by priority; tenants and jobs in turn order, the next first."""
+    places: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Where each ready job stands: tenant and priority."""
+
+    def enlist(self, job_id: str, tenant: str, priority: int) -> None:
+        """Give a job its place; a place held is kept."""
+        if self.places.get(job_id) == (tenant, priority):
+            return
+        self.strike(job_id)
+        self.places[job_id] = (tenant, priority)
+        self.tenants.setdefault(tenant, {}).setdefault(priority, {})[job_id] = None
+
+    def strike(self, job_id: str) -> None:
+        """Take a job's place away."""
+        if (place := self.places.pop(job_id, None)) is None:
+            return
+        tenant, priority = place
+        ranks = self.tenants[tenant]
+        del ranks[priority][job_id]
+        if not ranks[priority]:
+            del ranks[priority]
+        if not ranks:
+            del self.tenants[tenant]
+
+    def next_job(self, tenant: str) -> str:
+        """Return a tenant's job of the highest priority that waits longest, and move it to the end of its order."""
+        ranks = self.tenants[tenant]
+        jobs = ranks[max(ranks)]
+        job_id = next(iter(jobs))
+        jobs[job_id] = jobs.pop(job_id)
+        return job_id
 
 
 class DispatchWindow:
@@ -76,19 +106,11 @@ class DispatchWindow:
             for demand in standing.demands:
                 self._channel(demand.pool, standing.lane).live += demand.live
         for pool, lane in _channels_of(before) | _channels_of(standing):
-            self._enlist(job_id, standing, pool, lane)
-
-    def _enlist(self, job_id: str, standing: Standing | None, pool: str, lane: str) -> None:
-        """Give a job its place in the turn order while it has something ready; a place held is kept."""
-        channel = self._channel(pool, lane)
-        wants = standing is not None and standing.lane == lane and _ready(standing, pool) > 0
-        for tenant, jobs in list(channel.tenants.items()):
-            if job_id in jobs and not (wants and standing is not None and standing.tenant == tenant):
-                del jobs[job_id]
-                if not jobs:
-                    del channel.tenants[tenant]
-        if wants and standing is not None:
-            channel.tenants.setdefault(standing.tenant, {}).setdefault(job_id)
+            channel = self._channel(pool, lane)
+            if standing is not None and standing.lane == lane and _ready(standing, pool) > 0:
+                channel.enlist(job_id, standing.tenant, standing.priority)
+            else:
+                channel.strike(job_id)
 
     def deal(self, at_most: int) -> list[Grant]:
         """Return grants of at most so many tasks in all.
@@ -104,14 +126,12 @@ class DispatchWindow:
 
     def _turns(self, channel: _Channel, pool: str, room: int) -> Iterator[Grant]:
         """One round over the tenants: each with a ready job gets one turn of at most `QUANTUM` tasks."""
-        lone = len(channel.tenants) == 1 and len(next(iter(channel.tenants.values()))) == 1
+        lone = len(channel.places) == 1
         for tenant in list(channel.tenants):
             if room <= 0:
                 return
-            jobs = channel.tenants.pop(tenant)
-            channel.tenants[tenant] = jobs  # to the end of the order: the next round begins with somebody else
-            job_id = self._next_job(jobs)
-            jobs[job_id] = jobs.pop(job_id)
+            channel.tenants[tenant] = channel.tenants.pop(tenant)  # the next round begins with somebody else
+            job_id = channel.next_job(tenant)
             # Nobody else waits: a turn as large as the room costs nobody anything.
             left = room if lone else min(room, QUANTUM)
             for demand in self._jobs[job_id].demands:
@@ -119,10 +139,6 @@ class DispatchWindow:
                     count = min(demand.ready, left)
                     left, room = left - count, room - count
                     yield Grant(job_id, demand.step, count)
-
-    def _next_job(self, jobs: dict[str, None]) -> str:
-        """Return the job of the highest priority, the one waiting longest among equals."""
-        return max(jobs, key=lambda job_id: self._jobs[job_id].priority)
 
     def live(self, pool: str, lane: str) -> int:
         """Return the tasks of a pool and lane that are on the topics."""

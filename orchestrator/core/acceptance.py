@@ -1,0 +1,85 @@
+"""May this submission run? Pure checks of one job against its compiled workflow."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.json_schema import findings
+from headrace.orchestrator.core.json_value import json_problem
+from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import DecodeError, ErrorKind
+
+_REF = re.compile(r"([a-z0-9][a-z0-9-]{0,99})(?:@([1-9][0-9]{0,9}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a job is rejected."""
+
+    kind: ErrorKind
+    """The reason on its outcome."""
+    message: str
+    """For people; names each field, quotes no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRef:
+    """A workflow by name."""
+
+    name: str
+    """Its name."""
+    version: int | None
+    """Its version; None is the newest."""
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
+def parse_workflow_ref(text: str) -> WorkflowRef:
+    """Read ``name@version`` or ``name``.
+
+    Raises:
+        DecodeError: the text has another shape.
+    """
+    found = _REF.fullmatch(text)
+    if found is None:
+        raise DecodeError(
+            f"workflow {text[:120]!r} is not name@version",
+            "write the name, or the name, @ and a whole number: summarise@3",
+            kind="invalid_workflow_ref",
+        )
+    return WorkflowRef(found[1], int(found[2]) if found[2] else None)
+
+
+def check_input(graph: Graph, value: Any, *, max_bytes: int) -> Refusal | None:
+    """Return why the input cannot be taken, or None.
+
+    Args:
+        graph: the workflow.
+        value: the input.
+        max_bytes: the most its canonical JSON may have.
+    """
+    if found := json_problem(value):
+        path, reason = found
+        return Refusal(ErrorKind.INVALID_INPUT, f"input{'.' if path else ''}{path}: {reason}")
+    size = len(canonical_json(value))
+    if size > max_bytes:
+        return Refusal(ErrorKind.TOO_LARGE, f"the input has {size:,} bytes; the limit is {max_bytes:,}")
+    if wrong := findings(graph.input_schema, value):
+        listed = "; ".join(wrong)
+        return Refusal(ErrorKind.INVALID_INPUT, f"the input does not fit {graph.ref}: {listed}")
+    return None
+
+
+def content_hash(workflow: Any, value: Any) -> str:
+    """Return the hash that tells a repeated submission from another one under the same id.
+
+    Args:
+        workflow: as submitted: a reference or a whole workflow.
+        value: the input.
+    """
+    return hashlib.sha256(canonical_json({"workflow": workflow, "input": value})).hexdigest()

@@ -1,0 +1,115 @@
+"""The workflows that an orchestrator knows by name. Pure: texts go in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.orchestrator.core.acceptance import parse_workflow_ref
+from headrace.orchestrator.core.graph import Graph, compile_workflow
+from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.workflow_text import read_workflow
+from headrace.schemas.errors import ConfigError, HeadraceError, Problem, WorkflowInvalid
+from headrace.schemas.pools import Pool
+
+
+class UnknownWorkflow(HeadraceError):
+    """A workflow that is not in the catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """One problem of one file."""
+
+    file: str
+    """The file, as it was named."""
+    problem: Problem
+    """What is wrong."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.problem.line}" if self.problem.line else self.file
+        return f"{place}: {self.problem.path}: {self.problem.message}"
+
+
+class WorkflowsInvalid(ConfigError):
+    """Files of workflows with everything that is wrong in any of them."""
+
+    def __init__(self, problems: list[FileProblem]) -> None:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        super().__init__(f"{count} in the workflows:\n" + "\n".join(map(str, problems)), "nothing was loaded")
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCatalogue:
+    """Compiled workflows by name and version."""
+
+    graphs: Mapping[str, Mapping[int, Graph]] = field(default_factory=dict)
+    """By name, then by version, the versions ascending."""
+
+    def resolve_graph(self, ref: str) -> Graph:
+        """Return a workflow; the newest version where the reference names none.
+
+        Raises:
+            DecodeError: the reference is not ``name@version``.
+            UnknownWorkflow: there is none; the message lists what there is.
+        """
+        wanted = parse_workflow_ref(ref)
+        versions = self.graphs.get(wanted.name)
+        if not versions:
+            raise UnknownWorkflow(f"unknown workflow {wanted.name!r}{suggestion(wanted.name, self.graphs)}")
+        version = max(versions) if wanted.version is None else wanted.version
+        if version not in versions:
+            known = ", ".join(map(str, versions))
+            raise UnknownWorkflow(f"workflow {wanted.name!r} has no version {version} (versions: {known})")
+        return versions[version]
+
+    def resolve(self, ref: str) -> dict[str, Any]:
+        """Return a workflow's document; as `resolve_graph`."""
+        return self.resolve_graph(ref).document()
+
+    def refs(self) -> tuple[str, ...]:
+        """Return ``name@version`` of all, sorted by name and version."""
+        return tuple(graph.ref for name in sorted(self.graphs) for graph in self.graphs[name].values())
+
+
+def check_text(file: str, text: str, *, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+    """Compile one file; returns the graph, or every problem of the file."""
+    read = read_workflow(text)
+    problems = list(read.problems)
+    if not problems:
+        try:
+            return compile_workflow(read.document, pools=pools, lines=read.lines), []
+        except WorkflowInvalid as error:
+            problems = error.problems
+    return None, [FileProblem(file, problem) for problem in problems]
+
+
+def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None) -> WorkflowCatalogue:
+    """Compile files into a catalogue.
+
+    Args:
+        texts: pairs of the file's name and its text.
+        pools: the pools there are.
+
+    Raises:
+        WorkflowsInvalid: with every problem of every file; nothing half-loads.
+    """
+    found: dict[str, dict[int, Graph]] = {}
+    files: dict[str, str] = {}
+    problems: list[FileProblem] = []
+    for file, text in texts:
+        graph, wrong = check_text(file, text, pools=pools)
+        problems += wrong
+        if graph is None:
+            continue
+        if graph.ref in files and found[graph.name][graph.version].sha256 != graph.sha256:
+            message = f"{graph.ref} stands in {files[graph.ref]} too, with another text; raise the version"
+            problems.append(FileProblem(file, Problem("version", message)))
+            continue
+        files.setdefault(graph.ref, file)
+        found.setdefault(graph.name, {})[graph.version] = graph
+    if problems:
+        raise WorkflowsInvalid(problems)
+    return WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})

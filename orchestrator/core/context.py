@@ -1,0 +1,57 @@
+"""Does a prompt fit a model's context? Two bounds, since nobody here has the model's own tokenizer. Pure.
+
+Money wants an upper bound: what a call can cost at most is reserved before it is made. Refusing wants a lower bound:
+a prompt that might fit is sent, and the provider says ``context_too_long`` if it does not; one that cannot fit under
+any tokenizer is refused before it is queued and paid for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from headrace.schemas.messages import ChatMessage
+
+TOKENS_PER_MESSAGE = 64
+"""Room for what a chat template puts around a message; the known ones need 3 to 10."""
+BYTES_PER_TOKEN = 32
+"""No vocabulary in use reaches this on text: o200k averages 4.5 bytes a token on English, 6 to 9 on Thai or Hindi, and
+its longest everyday words have about 20. The long entries there are are runs of one character (128 spaces, 64 dashes),
+and runs are shortened first."""
+_RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
+
+
+def prompt_upper_tokens(messages: Iterable[ChatMessage], *, context_tokens: int | None) -> int:
+    """Return a number of tokens that the prompt cannot exceed: each is a byte at least, and none beyond the context."""
+    total = sum(len(message.content.encode()) + TOKENS_PER_MESSAGE for message in messages)
+    return total if context_tokens is None else min(context_tokens, total)
+
+
+def prompt_lower_tokens(messages: Iterable[ChatMessage]) -> int:
+    """Return a number of tokens that the prompt has at least, under any tokenizer in use."""
+    return sum(len(_RUN.sub(r"\1", message.content).encode()) for message in messages) // BYTES_PER_TOKEN
+
+
+def surely_too_long(
+    messages: Iterable[ChatMessage], *, context_tokens: int | None, max_output_tokens: int | None
+) -> str | None:
+    """Return why the prompt cannot fit, or None where it might.
+
+    Args:
+        messages: the prompt, rendered.
+        context_tokens: the model's context; None is not checked.
+        max_output_tokens: room that the answer needs; None takes one token.
+    """
+    if context_tokens is None:
+        return None
+    room = context_tokens - (max_output_tokens or 1)
+    if room <= 0:
+        return f"max_output_tokens {max_output_tokens} leaves no room in a context of {context_tokens} tokens"
+    messages = list(messages)
+    # Bytes first: most prompts are far below, and shortening runs reads the whole text.
+    if sum(len(message.content) for message in messages) * 4 <= room * BYTES_PER_TOKEN:
+        return None
+    least = prompt_lower_tokens(messages)
+    if least <= room:
+        return None
+    return f"the prompt has at least {least:,} tokens; {room:,} of the context of {context_tokens:,} are left for it"

@@ -1,0 +1,92 @@
+"""JSON Schemas: compiled once, checked with bounds. Pure: a schema can fetch nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import jsonschema_rs
+
+from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import HeadraceError
+
+MAX_SCHEMA_BYTES = 262_144
+MAX_FINDINGS = 10
+BACKTRACK_LIMIT = 100_000
+"""Steps of a regular expression before it counts as not matching: patterns come with the workflow."""
+
+
+class SchemaInvalid(HeadraceError):
+    """A JSON Schema that does not hold."""
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """Check that a schema is one.
+
+    Raises:
+        SchemaInvalid: it is not valid, too large, or refers to something outside itself.
+    """
+    _validator(schema)
+
+
+def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
+    """Return what is wrong with a value, each with its path, at most `MAX_FINDINGS`; empty where it fits.
+
+    Raises:
+        SchemaInvalid: the schema itself does not hold.
+    """
+    if not schema:
+        return ()
+    validator = _validator(schema)
+    if validator.is_valid(value):
+        return ()
+    return tuple(_first(validator.iter_errors(value)))
+
+
+def _first(errors: Iterator[Any]) -> Iterator[str]:
+    for number, error in enumerate(errors):
+        if number == MAX_FINDINGS:
+            yield "and more"
+            return
+        path = ".".join(str(part) for part in error.instance_path)
+        yield f"{path}: {_shorten(error.message)}" if path else _shorten(error.message)
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= 200 else f"{message[:80]} … {message[-100:]}"
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    try:
+        text = canonical_json(schema)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SchemaInvalid(f"it is not JSON: {error}"[:200]) from None
+    if len(text) > MAX_SCHEMA_BYTES:
+        raise SchemaInvalid(f"it has {len(text):,} bytes; the limit is {MAX_SCHEMA_BYTES:,}")
+    return _compiled(text)
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: bytes) -> Any:
+    schema = json.loads(text)
+    try:
+        jsonschema_rs.meta.validate(schema)
+        return jsonschema_rs.validator_for(
+            schema,
+            retriever=_refuse,
+            mask="the value",  # Messages travel further than payloads may.
+            pattern_options=jsonschema_rs.FancyRegexOptions(
+                backtrack_limit=BACKTRACK_LIMIT, size_limit=1_000_000, dfa_size_limit=1_000_000
+            ),
+        )
+    except jsonschema_rs.ValidationError as error:
+        path = ".".join(str(part) for part in error.instance_path)
+        raise SchemaInvalid(f"{path}: {_shorten(error.message)}" if path else _shorten(error.message)) from None
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        raise SchemaInvalid(str(error)[:300]) from None
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"{uri}: a schema may refer to itself only")

@@ -1,0 +1,192 @@
+"""One step of a document becomes one `Step`. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.orchestrator.core.aggregate import REDUCERS
+from headrace.orchestrator.core.document import check_schema_at
+from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.steps import (
+    LlmPlan,
+    MessageTemplate,
+    OnError,
+    OnErrorMode,
+    Require,
+    RetryPolicy,
+    Source,
+    SplitPlan,
+    Step,
+    StepKind,
+)
+from headrace.schemas.codec import canonical_json
+from headrace.schemas.pools import Pool
+from headrace.schemas.workflow import KINDS, AtLeast, DefaultValue, LlmSpec, Share, SplitSpec, StepSpec
+
+DEFAULT_FAN_IN = 8
+_TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight")
+
+
+@dataclass(frozen=True, slots=True)
+class StepCompiler:
+    """Compiles the steps of one workflow."""
+
+    scope: Scope
+    """The names there are, and where problems go."""
+    pools: Mapping[str, Pool] | None
+    """The pools there are; None leaves them unchecked."""
+
+    def compile(self, name: str, spec: StepSpec, raw: Any) -> tuple[Step | None, tuple[str, ...]]:
+        """Return the step (None where it has no kind) and the steps that it refers to."""
+        path = f"steps.{name}"
+        kind = self._kind(path, spec)
+        if kind is None:
+            return None, ()
+        self._check_options(path, spec, kind)
+        source, needs = self._source(path, spec, kind)
+        llm, split = None, None
+        if spec.llm is not None:
+            llm, more = self._llm(f"{path}.llm", spec.llm, kind)
+            needs += more
+        if spec.split is not None:
+            split, more = self._split(f"{path}.split", spec.split)
+            needs += more
+        step = Step(
+            name=name,
+            kind=kind,
+            source=source,
+            llm=llm,
+            split=split,
+            reducer=spec.reducer,
+            fan_in=spec.fan_in or DEFAULT_FAN_IN,
+            require=_require(spec),
+            retry=RetryPolicy(spec.retry.attempts, spec.retry.backoff_ms, spec.retry.max_backoff_ms),
+            timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
+            on_error=_on_error(spec),
+            max_in_flight=spec.max_in_flight,
+            yields_list=kind in (StepKind.SPLIT, StepKind.FOR_EACH),
+            template_hash=hashlib.sha256(canonical_json(raw)).hexdigest()[:16],
+        )
+        return step, tuple(dict.fromkeys(needs))
+
+    def _problem(self, path: str, message: str) -> None:
+        self.scope.problems.add(path, message)
+
+    def _kind(self, path: str, spec: StepSpec) -> StepKind | None:
+        present = [kind for kind in KINDS if getattr(spec, kind) is not None]
+        leading = [kind for kind in present if kind != "llm"]
+        if not present:
+            self._problem(path, "a step needs one of llm, split, for_each or reduce")
+            return None
+        if len(leading) > 1 or (leading == ["split"] and "llm" in present):
+            self._problem(path, f"{' and '.join(present)} do not go together in one step")
+            return None
+        return StepKind((leading or present)[0])
+
+    def _check_options(self, path: str, spec: StepSpec, kind: StepKind) -> None:
+        """Options that would be ignored are problems: their author expects them to act."""
+        given = spec.model_fields_set
+        if kind is StepKind.FOR_EACH and spec.llm is None:
+            self._problem(path, "for_each needs llm: what to do with each item")
+        if kind is StepKind.REDUCE:
+            self._check_reduce(path, spec)
+        elif "reducer" in given or "fan_in" in given:
+            self._problem(path, "with and fan_in belong to reduce")
+        if "require" in given and kind is not StepKind.FOR_EACH:
+            self._problem(f"{path}.require", "require belongs to for_each, which has many items")
+        for option in _TASK_OPTIONS:
+            if option in given and spec.llm is None:
+                self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
+        if spec.key != "spread":
+            self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
+        if spec.retry.max_backoff_ms < spec.retry.backoff_ms:
+            both = f"max_backoff_ms {spec.retry.max_backoff_ms} is below backoff_ms {spec.retry.backoff_ms}"
+            self._problem(f"{path}.retry", both)
+
+    def _check_reduce(self, path: str, spec: StepSpec) -> None:
+        if (spec.llm is None) == (spec.reducer is None):
+            self._problem(path, "reduce needs either llm, or with and the name of a reducer")
+        if spec.reducer is not None and spec.reducer not in REDUCERS:
+            self._problem(f"{path}.with", f"unknown reducer {spec.reducer[:80]!r}{suggestion(spec.reducer, REDUCERS)}")
+        if spec.llm is None and spec.fan_in is not None:
+            self._problem(f"{path}.fan_in", "fan_in belongs to reduce with llm")
+
+    def _source(self, path: str, spec: StepSpec, kind: StepKind) -> tuple[Source | None, tuple[str, ...]]:
+        """Return where the items come from; a template that only names a step is that step."""
+        text = spec.for_each if spec.for_each is not None else spec.reduce
+        if text is None:
+            return None, ()
+        place, bare = f"{path}.{kind}", text.strip()
+        if "{" not in bare:
+            if bare in self.scope.steps:
+                return Source(step=bare), (bare,)
+            hint = f' (an expression is written "{{{{ {bare} }}}}")' if "." in bare or bare == "input" else ""
+            self._problem(place, f"unknown step {bare[:80]!r}{hint or suggestion(bare, self.scope.steps)}")
+            return None, ()
+        needs = self.scope.names(place, text)
+        if not self.scope.is_expression(text):
+            self._problem(place, "a list is needed: a step, or one expression in {{ }} and nothing around it")
+        inner = bare.removeprefix("{{").removesuffix("}}").strip("- \t\n")
+        return (Source(step=inner) if inner in needs else Source(expression=text)), needs
+
+    def _llm(self, path: str, spec: LlmSpec, kind: StepKind) -> tuple[LlmPlan, tuple[str, ...]]:
+        if self.pools is not None and spec.pool not in self.pools:
+            self._problem(f"{path}.pool", f"unknown pool {spec.pool[:80]!r}{suggestion(spec.pool, self.pools)}")
+        if spec.output is not None:
+            check_schema_at(f"{path}.output", spec.output, self.scope.problems)
+        local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
+        needs: tuple[str, ...] = ()
+        messages = self._messages(path, spec)
+        for place, message in messages:
+            needs += self.scope.names(place, message.content, local=local)
+        plan = LlmPlan(
+            pool=spec.pool,
+            messages=tuple(message for _, message in messages),
+            temperature=spec.temperature,
+            top_p=spec.top_p,
+            seed=spec.seed,
+            stop=tuple(spec.stop),
+            max_output_tokens=spec.max_output_tokens,
+            output_schema=spec.output,
+        )
+        return plan, needs
+
+    def _messages(self, path: str, spec: LlmSpec) -> list[tuple[str, MessageTemplate]]:
+        if spec.messages is not None:
+            if spec.prompt is not None or spec.system is not None:
+                self._problem(path, "messages stands in place of prompt and system: use one or the other")
+            return [
+                (f"{path}.messages.{at}.content", MessageTemplate(message.role, message.content))
+                for at, message in enumerate(spec.messages)
+            ]
+        if spec.prompt is None:
+            self._problem(path, "prompt or messages is missing")
+        pairs = (("system", "system", spec.system), ("prompt", "user", spec.prompt))
+        return [(f"{path}.{key}", MessageTemplate(role, text)) for key, role, text in pairs if text is not None]
+
+    def _split(self, path: str, spec: SplitSpec) -> tuple[SplitPlan, tuple[str, ...]]:
+        if spec.size is None and spec.by != "records":
+            self._problem(path, f"size is missing: how many {spec.by} a chunk holds at most")
+        if spec.by != "records" and spec.format != "auto":
+            self._problem(f"{path}.format", "format belongs to by: records")
+        return SplitPlan(spec.source, spec.by, spec.size, spec.format), self.scope.names(f"{path}.from", spec.source)
+
+
+def _require(spec: StepSpec) -> Require:
+    match spec.require:
+        case AtLeast(at_least=number):
+            return Require(at_least=number)
+        case Share(share=share):
+            return Require(share=share)
+        case _:
+            return Require()
+
+
+def _on_error(spec: StepSpec) -> OnError:
+    if isinstance(spec.on_error, DefaultValue):
+        return OnError(OnErrorMode.DEFAULT, spec.on_error.default)
+    return OnError(OnErrorMode(spec.on_error))

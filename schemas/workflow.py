@@ -1,0 +1,169 @@
+"""The workflow language, as far as it goes today. `orchestrator.core.graph` compiles it; docs/workflows.md explains it.
+
+These models say what a document may look like. What must hold between its parts (references, cycles, pools that exist,
+templates that compile) is the compiler's to check, so that all problems of a document come in one list.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
+STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
+MAX_STEPS = 200
+
+NOT_YET: dict[str, tuple[str, ...]] = {
+    "workflow": ("budget", "sensitivity", "retention", "on_failure"),
+    "step": (
+        *("agent", "cache", "cascade", "plan", "refine", "route", "saga", "tool", "vote", "wait", "when", "workflow"),
+        *("otherwise", "sensitivity"),
+    ),
+    "llm": ("cascade", "logprobs", "route", "tools"),
+    "split": ("overlap",),
+    "retry": ("on",),
+}
+"""Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
+
+KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "llm")
+"""What makes a step; `llm` also goes with `for_each` and `reduce`."""
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class MessageSpec(_Closed):
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    """Who speaks."""
+    content: str
+    """What is said; a template."""
+
+
+class LlmSpec(_Closed):
+    """One model call: `prompt`, `system` and `prompt`, or `messages`."""
+
+    pool: str
+    """The pool whose workers make the call."""
+    prompt: str | None = None
+    """The user's message; a template."""
+    system: str | None = None
+    """The system's message; a template."""
+    messages: list[MessageSpec] | None = Field(default=None, min_length=1, max_length=1_000)
+    """The whole prompt, in place of `prompt` and `system`."""
+    temperature: float | None = Field(default=None, ge=0, le=10)
+    """Sampling temperature; left to the provider where it is missing."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Nucleus sampling; left to the provider where it is missing."""
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    """Sampling seed, where the provider has one."""
+    stop: list[str] = Field(default_factory=list, max_length=16)
+    """Texts at which the model stops."""
+    max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
+    """The most the model may write."""
+    output: dict[str, Any] | None = None
+    """JSON Schema that the answer must hold; the step's output is then the parsed JSON."""
+
+
+class SplitSpec(_Closed):
+    """How a text is cut into items."""
+
+    source: str = Field(alias="from")
+    """What is cut; a template that yields a text."""
+    by: Literal["tokens", "characters", "lines", "records"]
+    """The unit of `size`."""
+    size: int | None = Field(default=None, ge=1, le=10_000_000)
+    """The most a chunk holds. Records need none: each is an item, as an object; with a size, items are lists."""
+    format: Literal["auto", "jsonl", "csv"] = "auto"
+    """Of records; ``auto`` takes JSON Lines where the text begins with a brace, else CSV with a header."""
+
+
+class AtLeast(_Closed):
+    """A number of items must succeed."""
+
+    at_least: int = Field(ge=0, le=10_000_000)
+    """How many."""
+
+
+class Share(_Closed):
+    """A share of the items must succeed."""
+
+    share: float = Field(ge=0, le=1)
+    """Rounded up to whole items."""
+
+
+class RetrySpec(_Closed):
+    """How a task is tried again, on errors where another attempt can help."""
+
+    attempts: int = Field(default=3, ge=1, le=100)
+    """Attempts in all, the first included."""
+    backoff_ms: int = Field(default=500, ge=0, le=3_600_000)
+    """The base of the exponential backoff."""
+    max_backoff_ms: int = Field(default=30_000, ge=0, le=86_400_000)
+    """The longest wait."""
+
+
+class DefaultValue(_Closed):
+    """A value in place of an output that could not be had."""
+
+    default: Any
+    """The value, as it is; not a template."""
+
+
+class StepSpec(_Closed):
+    """One step: `split`, `llm`, `for_each` with `llm`, or `reduce` with `llm` or `with`."""
+
+    llm: LlmSpec | None = None
+    """The model call; once, for each item, or for each node of the reducing tree."""
+    split: SplitSpec | None = None
+    """Cuts a text into items."""
+    for_each: str | None = None
+    """A step that yields a list, or a template of one expression that does. One task an item."""
+    reduce: str | None = None
+    """A step that yields a list, or a template of one expression that does. Many values become one."""
+    fan_in: int | None = Field(default=None, ge=2, le=1_000)
+    """The most inputs of one reducing call; 8 where it is missing."""
+    reducer: str | None = Field(default=None, alias="with")
+    """A reducer that needs no model: ``concat``, ``count``, ``mean``, ``majority``, ``merge_objects``."""
+    require: Literal["all"] | AtLeast | Share = "all"
+    """How many items must succeed."""
+    retry: RetrySpec = RetrySpec()
+    """How tasks are tried again."""
+    timeout_s: float | None = Field(default=None, gt=0, le=86_400)
+    """How long a call may take, from its start; the pool's own time where it is missing."""
+    on_error: Literal["fail", "skip"] | DefaultValue = "fail"
+    """What a failure for good does: fail the job, stand as null, or stand as a default value."""
+    max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
+    """The most tasks of this step that wait or run at workers."""
+    key: Literal["spread", "session", "prefix"] = "spread"
+    """How tasks are keyed; ``session`` and ``prefix`` come later."""
+
+
+class WorkflowSpec(_Closed):
+    """A whole workflow."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """Lower-case letters, digits and hyphens."""
+    version: int = Field(ge=1, le=2**31)
+    """A new text is a new version."""
+    description: str = Field(default="", max_length=10_000)
+    """For people."""
+    input: dict[str, Any] = Field(default_factory=dict)
+    """JSON Schema of the input, checked on submission."""
+    steps: dict[str, StepSpec] = Field(min_length=1, max_length=MAX_STEPS)
+    """The steps by name. A reference is a dependency, so their order is free."""
+    output: Any = None
+    """A template, or a mapping or list of templates; the output of the last step where it is missing."""
+
+
+def language_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the language, for editors."""
+    schema = WorkflowSpec.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["properties"]["steps"]["propertyNames"] = {"pattern": STEP_PATTERN}
+    return schema
