@@ -148,12 +148,12 @@ class LocalKafka:
         known = read_state(self.data)
         if known is None:
             return
-        if len(known.alive) == len(known.processes):
+        if known.ready and len(known.alive) == len(known.processes):
             raise ConfigError(
                 f"a local Kafka already runs in {self.data} at {known.bootstrap_servers}",
                 "stop it with: headrace kafka stop",
             )
-        stop(self.data)  # Left behind by a crash: what still lives of it cannot serve.
+        stop(self.data)  # Left behind by a crash, or by a start that was killed.
 
     def _cluster_id(self) -> str:
         """Return the id in the data folder, or a new one. The number of nodes is fixed with it."""
@@ -171,12 +171,16 @@ class LocalKafka:
         return cluster_id
 
     def _start_once(self, cluster_id: str) -> None:
-        """Steps: 1. ports and files; 2. format what is new; 3. start; 4. ready; 5. user; 6. state file."""
+        """Steps: 1. ports and files; 2. format what is new; 3. start; 4. ready; 5. user; 6. state file.
+
+        A first state file is written with 3: were we killed before 6, `stop` could still find the JVMs.
+        """
         ports = choose_ports(self._options.nodes, port=self._options.port, sasl=self._options.user is not None)  # 1
         properties = [self._write_properties(node, ports) for node in range(1, len(ports) + 1)]
         self._format([path for path in properties if not _formatted(path)], cluster_id)  # 2
         for node, path in enumerate(properties, 1):  # 3
             self._jvms.append(self._spawn(path, log_file(self.data, node)))
+        write_state(self.data, self._state(ready=False))
         self.bootstrap_servers = ",".join(f"{HOST}:{each.broker}" for each in ports)
         wait_until_ready(  # 4
             self.bootstrap_servers,
@@ -187,15 +191,16 @@ class LocalKafka:
         if self._options.user is not None:  # 5
             self.sasl_bootstrap_servers = ",".join(f"{HOST}:{each.sasl}" for each in ports)
             add_user(self._options.user, self.bootstrap_servers, self.sasl_bootstrap_servers)
-        write_state(self.data, self._state())  # 6
+        write_state(self.data, self._state(ready=True))  # 6
 
-    def _state(self) -> BrokerState:
+    def _state(self, *, ready: bool) -> BrokerState:
         refs = tuple(ref for pid in self.pids if (ref := ProcessRef.of(pid)))
         return BrokerState(
             kafka_version=kafka_version(),
             bootstrap_servers=self.bootstrap_servers,
             sasl_bootstrap_servers=self.sasl_bootstrap_servers,
             attached=self._options.attached,
+            ready=ready,
             processes=refs,
         )
 

@@ -16,13 +16,15 @@ STOP_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerState:
-    """The content of the state file, written when a broker is ready."""
+    """The content of the state file, written as soon as a JVM runs, so that none is ever unknown."""
 
     kafka_version: str
     bootstrap_servers: str
     sasl_bootstrap_servers: str | None
     attached: bool
     """Whether the broker dies with the process that started it."""
+    ready: bool
+    """False from the JVMs' start until clients are served."""
     processes: tuple[ProcessRef, ...]
     """One JVM a node, node 1 first."""
 
@@ -32,7 +34,7 @@ class BrokerState:
         return [process for process in self.processes if process.alive()]
 
 
-State = Literal["running", "degraded", "stale", "stopped"]
+State = Literal["starting", "running", "degraded", "stale", "stopped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ def status(data: Path) -> LocalKafkaStatus:
         return LocalKafkaStatus("stopped", None, (), 0, None, False, data, ())
     alive = known.alive
     return LocalKafkaStatus(
-        state=_judge(len(alive), len(known.processes)),
-        bootstrap_servers=known.bootstrap_servers if alive else None,
+        state=_judge(known, len(alive)),
+        bootstrap_servers=known.bootstrap_servers if alive and known.ready else None,
         pids=tuple(process.pid for process in alive),
         rss_bytes=sum(rss_bytes(process.pid) or 0 for process in alive),
         kafka_version=known.kafka_version,
@@ -100,10 +102,12 @@ def status(data: Path) -> LocalKafkaStatus:
     )
 
 
-def _judge(alive: int, started: int) -> State:
+def _judge(known: BrokerState, alive: int) -> State:
     if alive == 0:
         return "stale"
-    return "running" if alive == started else "degraded"
+    if not known.ready:
+        return "starting"
+    return "running" if alive == len(known.processes) else "degraded"
 
 
 def stop(data: Path, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
