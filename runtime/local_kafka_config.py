@@ -38,6 +38,12 @@ COMMON: tuple[tuple[str, str, str], ...] = (
     ("num.network.threads", "2", "A laptop's worth of connections."),
     ("num.io.threads", "4", "As above (default 8)."),
     ("num.recovery.threads.per.data.dir", "2", "A start after kill -9 checks the open segments of every partition."),
+    ("broker.heartbeat.interval.ms", "500", "A broker is ready sooner: registration and unfencing go by heartbeats."),
+    (
+        "broker.session.timeout.ms",
+        "3000",
+        "After kill -9 a broker may return, and its partitions move, in 3 s, not 9 s.",
+    ),
     ("controller.quorum.election.timeout.ms", "500", "On loopback half a second of silence is an outage."),
     ("controller.quorum.fetch.timeout.ms", "1000", "As above: a lost controller is replaced in 1 s, not 2 s."),
 )

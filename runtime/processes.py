@@ -111,7 +111,7 @@ def spawn_detached(
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own that outlives this one; its output is appended to the log."""
     with log.open("ab") as sink:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -119,6 +119,12 @@ def spawn_detached(
             env=env,
             start_new_session=True,
         )
+    _detached.append(started)
+    return started
+
+
+_detached: list[subprocess.Popen[bytes]] = []
+"""Held on purpose: a Popen that is let go while its process runs warns of it, and here that is the intention."""
 
 
 def spawn_attached(

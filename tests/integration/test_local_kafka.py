@@ -80,10 +80,12 @@ def test_a_committed_transaction_is_seen_and_an_aborted_one_is_not(bootstrap_ser
 
 
 def test_a_topic_that_nobody_created_does_not_appear(bootstrap_servers: str, topic_prefix: str) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0, "message.timeout.ms": 2000})
-    errors: list[KafkaError] = []
+    settings = {"bootstrap.servers": bootstrap_servers, "log_level": 0, "topic.metadata.propagation.max.ms": 200}
+    producer = Producer(settings)
+    errors: list[KafkaError | None] = []
     producer.produce(f"{topic_prefix}.typo", b"x", on_delivery=lambda error, _: errors.append(error))
     producer.flush(5)
+    assert errors[0] is not None
     assert errors[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
 
 
