@@ -80,7 +80,7 @@ class Intake:
     """
 
     def __init__(
-        self, *, partitions: int, content_hash: Callable[[Submission], str], jitter: Callable[[], float]
+        self, *, partitions: int, content_hash: Callable[[Any, Any], str], jitter: Callable[[], float]
     ) -> None:
         self._partitions = partitions
         self._content_hash = content_hash
@@ -126,14 +126,18 @@ class Intake:
             return away
         if submission.job_id is not None and key is not None and key != job_id.encode():
             return self._mismatch(source, at_ms, submission, job_id)
-        return Arrived(job_id, self._event(submission, headers, at_ms))
+        try:
+            return Arrived(job_id, self._event(submission, headers, at_ms))
+        except ValueError:
+            return Arrived(job_id, _refused(source, at_ms, "the input has numbers that JSON lacks (NaN, Infinity)"))
 
     def _event(self, submission: Submission, headers: dict[str, str], at_ms: int) -> Event:
         if submission.type == "cancel":
             return CancelRequested(at_ms)
         if submission.type == "signal":
             return Signalled(submission.name or "")
-        return JobSubmitted(submission, self._content_hash(submission), at_ms, _trace(headers))
+        content_hash = self._content_hash(submission.workflow, submission.input)
+        return JobSubmitted(submission, content_hash, at_ms, _trace(headers))
 
     def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:
         key = (source.key or b"").decode("utf-8", "replace")[:200]

@@ -88,6 +88,10 @@ class PartitionStore:
             self._views[job_id] = view
         return view
 
+    def drop_view(self, job_id: str) -> None:
+        """Forget what was derived from a job's records: a decision about it failed half-way."""
+        self._views.pop(job_id, None)
+
     def knows(self, job_id: str) -> bool:
         """Return whether the job runs here, or ended here and is remembered."""
         return self.get(job_key(job_id)) is not None or self.get(marker_key(job_id)) is not None
