@@ -15,6 +15,7 @@ from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
     Event,
+    JobBroke,
     JobRefused,
     JobSubmitted,
     Signalled,
@@ -79,6 +80,8 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _cancelled(turn)
         case Signalled():
             _signalled(turn, event)
+        case JobBroke():
+            _broke(turn, event)
         case DispatchGranted():
             _granted(turn, event)
         case ClosingResumed():
@@ -358,6 +361,14 @@ def _cancelled(turn: Turn) -> None:
         turn.effect(Ignore("job_over"))
     else:
         turn.set_aside("unknown_job", f"no job {turn.job_id} to cancel")
+
+
+def _broke(turn: Turn, event: JobBroke) -> None:
+    header = turn.header_or_none()
+    if header is not None and header.phase is Phase.RUNNING:
+        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+    else:
+        turn.effect(Ignore("job_over"))
 
 
 def _signalled(turn: Turn, event: Signalled) -> None:
