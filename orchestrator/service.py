@@ -13,7 +13,7 @@ import random
 import signal
 import time
 from contextlib import ExitStack
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -62,9 +62,10 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def environment_for(settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue) -> Environment:
+def environment_for(
+    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, objects: ObjectStore | None
+) -> Environment:
     """Return what decisions need, with the functions of this process in it."""
-    objects = _objects(settings)
 
     @lru_cache(maxsize=256)
     def compile_text(text: str) -> Graph:
@@ -99,8 +100,7 @@ def environment_for(settings: Settings, pools: PoolsFile, catalogue: WorkflowCat
     )
 
 
-@cache
-def _objects(settings: Settings) -> ObjectStore | None:
+def object_store(settings: Settings) -> ObjectStore | None:
     """Return the object store, or None where the extra is not installed."""
     try:
         return open_objects(settings)
@@ -119,11 +119,19 @@ class Orchestrator:
         slot: names its transactional id and its static member.
         pools: the pools file.
         environment: what decisions need.
+        objects: the object store, or None.
         admin: an admin client of a broker that answers, with topics that are right.
     """
 
     def __init__(
-        self, settings: Settings, *, slot: Slot, pools: PoolsFile, environment: Environment, admin: AdminClient
+        self,
+        settings: Settings,
+        *,
+        slot: Slot,
+        pools: PoolsFile,
+        environment: Environment,
+        objects: ObjectStore | None,
+        admin: AdminClient,
     ) -> None:
         topics, limits = settings.topic_names, settings.orchestrator
         self.beats = Heartbeats()
@@ -147,7 +155,7 @@ class Orchestrator:
             list(pools.pools),
             max_bytes=max_message_bytes(admin, settings, list(pools.pools)),
             inline_bytes=settings.objects.inline_bytes,
-            objects=_objects(settings),
+            objects=objects,
         )
         decider = Decider(
             machine,
@@ -225,13 +233,14 @@ def run_orchestrator(settings: Settings) -> int:
     """
     pools = load_pools(settings.pools_file)
     catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools)
-    environment = environment_for(settings, pools, catalogue)
+    objects = object_store(settings)
+    environment = environment_for(settings, pools, catalogue, objects)
     admin = wait_for_broker(settings)
     ensure_topics(admin, settings, list(pools.pools))
     with ExitStack() as held:
         slot = claim_slot(settings)
         held.callback(slot.release)
-        instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, admin=admin)
+        instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
         _watch_signals(instance.loop)
         server = AdminServer(
             settings.admin,
