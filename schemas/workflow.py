@@ -20,7 +20,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
         *("agent", "cache", "cascade", "plan", "refine", "route", "saga", "tool", "vote", "wait", "when", "workflow"),
         *("otherwise", "sensitivity"),
     ),
-    "llm": ("cascade", "logprobs", "route", "tools"),
+    "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
     "retry": ("on",),
 }

@@ -8,7 +8,7 @@ from headrace.orchestrator.core.acceptance import check_input
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.codec import canonical_json
-from headrace.schemas.errors import ContractError, ErrorKind, WorkflowInvalid
+from headrace.schemas.errors import ErrorKind, HeadraceError, WorkflowInvalid
 from headrace.schemas.messages import Failure, Sensitivity, Submission
 
 
@@ -30,26 +30,15 @@ def admit(submission: Submission, environment: Environment) -> Accepted | Failur
         graph = environment.compile(canonical_json(document).decode())
     except WorkflowInvalid as error:
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=error.message)
-    except ContractError as error:
+    except HeadraceError as error:
         return Failure(kind=ErrorKind.UNKNOWN_WORKFLOW, message=f"{error.message}. {error.hint}".rstrip(". "))
     except ValueError as error:
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=f"the workflow is not JSON: {error}")
-    if failure := check_input(submission.input, graph):
-        return failure
+    if refusal := check_input(graph, submission.input, max_bytes=environment.limits.max_job_bytes):
+        return Failure(kind=refusal.kind, message=refusal.message)
     text = canonical_json(submission.input).decode()
-    failure = (
-        _check_size(text, environment)
-        or _check_budget(submission, graph)
-        or _check_pools(submission, graph, environment)
-    )
+    failure = _check_budget(submission, graph) or _check_pools(submission, graph, environment)
     return failure or Accepted(graph, text)
-
-
-def _check_size(text: str, environment: Environment) -> Failure | None:
-    size, limits = len(text.encode()), environment.limits
-    if size <= limits.max_job_bytes:
-        return None
-    return Failure(kind=ErrorKind.TOO_LARGE, message=f"the input has {size} bytes, at most {limits.max_job_bytes}")
 
 
 def _check_budget(submission: Submission, graph: Graph) -> Failure | None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from headrace.orchestrator.core.context import prompt_upper_tokens
 from headrace.orchestrator.core.state import JobHeader, PoolSpent
 from headrace.schemas.messages import ChatMessage, Result
 from headrace.schemas.pools import Pool
-
-TOKENS_A_MESSAGE = 64
-"""What a chat template may add around one message."""
 
 
 def upper_bound(messages: Sequence[ChatMessage], max_output_tokens: int, pool: Pool) -> tuple[int, int]:
@@ -20,9 +18,7 @@ def upper_bound(messages: Sequence[ChatMessage], max_output_tokens: int, pool: P
 
     Source: docs/architecture.md, "Guarantees", 3.
     """
-    prompt = sum(len(message.content.encode()) + TOKENS_A_MESSAGE for message in messages)
-    if pool.context_tokens is not None:
-        prompt = min(prompt, pool.context_tokens)
+    prompt = prompt_upper_tokens(messages, context_tokens=pool.context_tokens)
     millionths = prompt * pool.price.input + max_output_tokens * pool.price.output
     return prompt + max_output_tokens, -(-millionths // 1_000_000)
 

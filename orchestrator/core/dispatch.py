@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
-from headrace.orchestrator.core.admission import prompt_refusal
 from headrace.orchestrator.core.aggregate import TreePlan
+from headrace.orchestrator.core.context import surely_too_long
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
@@ -118,7 +118,8 @@ def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], *, attempt: 
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
     pool = turn.environment.pools[step.llm.pool]
-    if refusal := prompt_refusal(messages, max_output_tokens=step.llm.max_output_tokens, pool=pool):
+    most = step.llm.max_output_tokens
+    if refusal := surely_too_long(messages, context_tokens=pool.context_tokens, max_output_tokens=most):
         return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
     header, reserved = turn.header, None
     if header.budget_microusd is not None or header.budget_tokens is not None:

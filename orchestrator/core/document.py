@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from headrace.orchestrator.core.json_schema import SchemaInvalid, check_schema
 from headrace.orchestrator.core.problems import Problems
-from headrace.schemas.workflow import MAX_STEPS, STEP_PATTERN, StepSpec, WorkflowSpec
+from headrace.schemas.workflow import KINDS, MAX_STEPS, STEP_PATTERN, StepSpec, WorkflowSpec
 
 RESERVED = (
     *("input", "item", "index", "items", "range", "loop", "self", "caller", "varargs", "kwargs", "output", "job"),
@@ -19,6 +20,11 @@ RESERVED = (
     *("recursive", "ignore", "with", "without", "context"),
 )
 """Names that mean something in a template, or soon will."""
+_OPTIONS = (
+    *("require", "retry", "timeout_s", "on_error", "max_in_flight", "key", "fan_in"),
+    *("temperature", "top_p", "seed", "stop", "max_output_tokens"),
+)
+"""Keys that a step holds without."""
 _STEP_NAME = re.compile(STEP_PATTERN)
 
 
@@ -84,7 +90,39 @@ def _read_steps(steps: dict[str, Any], problems: Problems) -> dict[str, StepSpec
             specs[name] = StepSpec.model_validate(raw)
         except ValidationError as error:
             problems.add_findings(path, StepSpec, error)
+            if (rest := _without(raw, error)) is not None:
+                specs[name] = rest
     return specs
+
+
+def _without(raw: Any, error: ValidationError) -> StepSpec | None:
+    """Return a step without its wrong options, so that its references are checked all the same.
+
+    Only where nothing else is wrong: what is missing would be reported twice.
+    """
+    if not isinstance(raw, dict) or not any(kind in raw for kind in KINDS):
+        return None
+    rest = copy.deepcopy(raw)
+    for finding in error.errors(include_url=False, include_input=False, include_context=False):
+        if finding["type"] != "extra_forbidden" and not any(part in _OPTIONS for part in finding["loc"]):
+            return None
+        _remove(rest, finding["loc"])
+    try:
+        return StepSpec.model_validate(rest)
+    except ValidationError:
+        return None
+
+
+def _remove(value: Any, loc: tuple[int | str, ...]) -> None:
+    """Remove what a finding is about: the deepest part of its place that the document has."""
+    for part, below in zip(loc, (*loc[1:], None), strict=True):
+        if not isinstance(value, dict) or part not in value:
+            return
+        inner = value[part]
+        if not isinstance(inner, dict) or below not in inner:
+            del value[part]
+            return
+        value = inner
 
 
 def _check_name(name: str, path: str, problems: Problems) -> None:

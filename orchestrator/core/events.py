@@ -69,6 +69,13 @@ class Signalled:
 
 
 @dataclass(frozen=True, slots=True)
+class JobBroke:
+    """Something that the job caused cannot be decided or written; the dead letter has the cause."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchGranted:
     """The dispatch window gave the job room for some tasks of a step."""
 
@@ -91,6 +98,7 @@ Event = (
     | TimerFired
     | CancelRequested
     | Signalled
+    | JobBroke
     | DispatchGranted
     | ClosingResumed
 )

@@ -31,6 +31,7 @@ WORK = "#work"
 LOOP_FILTER = "#loop"
 CONCAT_FILTER = "#concat"
 LITERAL_FILTER = "#literal"
+LOOK_FILTER = "#look"
 
 _BUILTIN: Mapping[str, Callable[..., Any]] = dict(FILTERS)
 _JINJA_FILTERS = (
@@ -38,8 +39,10 @@ _JINJA_FILTERS = (
     *("list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr"),
     *("sort", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount"),
 )
+_CONSTANT = ("count", "d", "default", "first", "length")
+"""Filters that cost the same whatever they are given."""
 _JINJA_TESTS = (
-    *("boolean", "defined", "divisibleby", "even", "false", "float", "in", "integer", "iterable", "mapping"),
+    *("boolean", "defined", "divisibleby", "even", "false", "float", "integer", "iterable", "mapping"),
     *("none", "number", "odd", "sequence", "string", "true", "undefined"),
     *("==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le"),
 )
@@ -51,14 +54,18 @@ def work_of(context: Context) -> Work:
     return work
 
 
-def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap one of Jinja2's filters so that it pays for the value it looks at."""
+def _charged(function: Callable[..., Any], *, constant: bool = False) -> Callable[..., Any]:
+    """Wrap one of Jinja2's filters so that it pays for the value it looks at, or one unit where it does not look."""
     kind = getattr(function, "jinja_pass_arg", None)
     wants = None if kind is None else kind.name
 
     @pass_context
     def filter_paid_for(context: Context, value: Any = "", *args: Any, **named: Any) -> Any:
-        work_of(context).charge_value(value)
+        work = work_of(context)
+        if constant:
+            work.charge(1)
+        else:
+            work.charge_value(value)
         if wants == "context":
             return function(context, value, *args, **named)
         if wants == "environment":
@@ -78,19 +85,30 @@ def _loop(context: Context, values: Iterable[Any]) -> Iterable[Any]:
 @pass_context
 def _concat(context: Context, parts: list[Any]) -> str:
     """What ``a ~ b`` compiles to: Jinja2 would join first and be asked for the size never."""
-    texts = [str(text_of(part)) for part in parts]
-    size = sum(map(len, texts))
-    check_text_length(size)
-    work_of(context).charge(1 + size // 256)
+    texts = [_text(context, part) for part in parts]
+    check_text_length(sum(map(len, texts)))
     return "".join(texts)
 
 
 @pass_context
 def _literal(context: Context, value: Any) -> Any:
     """What ``[a, b]`` and ``{"k": a}`` compile to: nesting by name doubles with each line."""
-    size = check_json(value)
-    work_of(context).charge(1 + size // 16)
+    work_of(context).charge(1 + check_json(value) // 4)
     return value
+
+
+@pass_context
+def _look(context: Context, value: Any) -> Any:
+    """What a comparison or a slice looks at: ``in`` reads a whole list, ``[1:]`` copies one."""
+    work_of(context).charge_value(value)
+    return value
+
+
+def _text(context: Context, value: Any) -> str:
+    """Return a value as text, paid for: writing JSON costs more than copying a text."""
+    text = str(text_of(value))
+    work_of(context).charge(1 + len(text) // (256 if isinstance(value, str) else 4))
+    return text
 
 
 @pass_context
@@ -100,7 +118,7 @@ def _join(context: Context, values: Iterable[Any], separator: str = "", attribut
         values = _BUILTIN["map"](context, values, attribute=attribute)
     texts: list[str] = []
     for value in work.loop(values):
-        texts += [separator, str(text_of(value))] if texts else [str(text_of(value))]
+        texts += [separator, _text(context, value)] if texts else [_text(context, value)]
     text = join_texts(texts)
     work.charge(len(text) // 256)
     return text
@@ -108,7 +126,7 @@ def _join(context: Context, values: Iterable[Any], separator: str = "", attribut
 
 @pass_context
 def _replace(context: Context, text: Any, old: str, new: str) -> str:
-    text = str(text_of(text))
+    text = _text(context, text)
     size = len(text) + text.count(old) * (len(new) - len(old))
     check_text_length(size)
     work_of(context).charge(1 + max(size, len(text)) // 256)
@@ -118,7 +136,7 @@ def _replace(context: Context, text: Any, old: str, new: str) -> str:
 
 @pass_context
 def _indent(context: Context, text: Any, width: int = 4, first: bool = False) -> str:
-    text = str(text_of(text))
+    text = _text(context, text)
     if not 0 <= width <= 64:
         raise BoundExceeded("indent: width is 0 to 64")
     check_text_length(len(text) + (text.count("\n") + 1) * width)
@@ -131,15 +149,13 @@ def _indent(context: Context, text: Any, width: int = 4, first: bool = False) ->
 @pass_context
 def _tojson(context: Context, value: Any, indent: int | None = None) -> str:
     text = json_text(value, indent=indent)
-    work_of(context).charge(1 + len(text) // 16)
+    work_of(context).charge(1 + len(text) // 4)
     return text
 
 
 @pass_context
 def _string(context: Context, value: Any) -> str:
-    text = str(text_of(value))
-    work_of(context).charge(1 + len(text) // 256)
-    return text
+    return _text(context, value)
 
 
 @pass_context
@@ -162,7 +178,7 @@ def _lines(context: Context, text: str) -> list[str]:
 
 
 FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
-    **{name: _charged(_BUILTIN[name]) for name in _JINJA_FILTERS},
+    **{name: _charged(_BUILTIN[name], constant=name in _CONSTANT) for name in _JINJA_FILTERS},
     "indent": _indent,
     "join": _join,
     "lines": _lines,
@@ -173,6 +189,7 @@ FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
     LOOP_FILTER: _loop,
     CONCAT_FILTER: _concat,
     LITERAL_FILTER: _literal,
+    LOOK_FILTER: _look,
 }
 """By name; those whose name begins with ``#`` are written by `sandbox` and cannot be spelled in a template."""
 

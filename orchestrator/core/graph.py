@@ -172,7 +172,7 @@ def _order(names: tuple[str, ...], needs: Mapping[str, tuple[str, ...]], problem
         if ready is None:
             cycle = _cycle(waiting, needs, done)
             problems.add(f"steps.{cycle[0]}", f"a cycle: {' needs '.join(cycle)}")
-            return order
+            ready = cycle[0]  # Taken as done, so that further cycles are found too.
         waiting.remove(ready)
         done[ready] = True
         order.append(ready)

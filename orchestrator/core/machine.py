@@ -15,6 +15,7 @@ from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
     Event,
+    JobBroke,
     JobRefused,
     JobSubmitted,
     Signalled,
@@ -23,7 +24,7 @@ from headrace.orchestrator.core.events import (
     TimerFired,
 )
 from headrace.orchestrator.core.graph import Step
-from headrace.orchestrator.core.outcome import close_some, end_job, refuse_job, repeat_outcome, store
+from headrace.orchestrator.core.outcome import close_some, end_job, refuse_job, repeat_outcome
 from headrace.orchestrator.core.progress import advance, shortfall
 from headrace.orchestrator.core.retry import backoff_ms, may_retry
 from headrace.orchestrator.core.state import (
@@ -79,6 +80,8 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _cancelled(turn)
         case Signalled():
             _signalled(turn, event)
+        case JobBroke():
+            _broke(turn, event)
         case DispatchGranted():
             _granted(turn, event)
         case ClosingResumed():
@@ -145,7 +148,7 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
     submission, graph = event.submission, accepted.graph
     parts, ref = _input_parts(accepted.input_text), None
     if len(accepted.input_text.encode()) > turn.environment.limits.inline_bytes and turn.environment.objects:
-        parts, ref = [], store(turn, accepted.input_text.encode())
+        parts, ref = [], turn.store(accepted.input_text.encode())
     for number, text in enumerate(parts):
         turn.put(input_key(turn.job_id, number), InputPart(text))
     turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
@@ -239,7 +242,7 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
     if not turn.environment.objects:
         message = f"an output of {len(data)} bytes needs an object store: install the extra `objects`"
         return record, Failure(kind=ErrorKind.TOO_LARGE, message=message)
-    return replace(done, output_ref=store(turn, data)), None
+    return replace(done, output_ref=turn.store(data)), None
 
 
 def _succeed(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord) -> None:
@@ -269,7 +272,7 @@ def _retry_later(turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failu
         subject=f"{task_id.index}/{record.attempt}",
         index=task_id.index,
         attempt=record.attempt,
-        kind=failure.kind.value,
+        reason=failure.kind.value,
         wait_ms=wait,
     )
 
@@ -280,7 +283,7 @@ def _fail(turn: Turn, graph_step: Step, index: int, failure: Failure, attempt: i
     state = turn.step_state(graph_step.name)
     state = replace(state, live=state.live - was_live, failed=state.failed + 1)
     turn.set_step(graph_step.name, state)
-    turn.announce("task.failed", step=graph_step.name, subject=str(index), index=index, kind=failure.kind.value)
+    turn.announce("task.failed", step=graph_step.name, subject=str(index), index=index, reason=failure.kind.value)
     if short := shortfall(graph_step, state, failure):
         end_job(turn, JobStatus.FAILED, short.kind, short.message)
     else:
@@ -358,6 +361,14 @@ def _cancelled(turn: Turn) -> None:
         turn.effect(Ignore("job_over"))
     else:
         turn.set_aside("unknown_job", f"no job {turn.job_id} to cancel")
+
+
+def _broke(turn: Turn, event: JobBroke) -> None:
+    header = turn.header_or_none()
+    if header is not None and header.phase is Phase.RUNNING:
+        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+    else:
+        turn.effect(Ignore("job_over"))
 
 
 def _signalled(turn: Turn, event: Signalled) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
-from headrace.orchestrator.core.effects import EmitOutcome, PublishControl, StoreObject
+from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
 from headrace.orchestrator.core.state import (
     JobHeader,
@@ -26,7 +25,6 @@ from headrace.schemas.messages import (
     Control,
     FailedItem,
     JobStatus,
-    ObjectRef,
     Outcome,
     PoolReceipt,
     Receipt,
@@ -108,7 +106,7 @@ def _publish(
     if len(value) > limits.inline_bytes and outcome.output is not None:
         if turn.environment.objects:
             data = canonical_json(outcome.output)
-            ref = store(turn, data)
+            ref = turn.store(data)
             value = encode(outcome.model_copy(update={"output": None, "output_ref": ref}))
         else:
             message = (
@@ -124,14 +122,6 @@ def _publish(
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
     turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
-
-
-def store(turn: Turn, data: bytes) -> ObjectRef:
-    """Have content written to the object store and return its claim check."""
-    digest = sha256(data).hexdigest()
-    ref = ObjectRef(key=f"sha256/{digest}", size_bytes=len(data), sha256=digest)
-    turn.effect(StoreObject(ref, data))
-    return ref
 
 
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:

@@ -20,6 +20,14 @@ _NAMES = {
     "SplitSpec": "split",
     "RetrySpec": "retry",
 }
+_WORDS = {
+    "model_type": "a mapping is needed",
+    "dict_type": "a mapping is needed",
+    "list_type": "a list is needed",
+    "string_type": "a text is needed",
+    "int_type": "a whole number is needed",
+    "float_type": "a number is needed",
+}
 _CHOICES = {
     "require": "use all, {at_least: <a number of items>} or {share: <0 to 1>}",
     "on_error": "use fail, skip or {default: <a value>}",
@@ -59,7 +67,7 @@ class Problems:
             elif finding["type"] == "missing":
                 self.add(_join(path, loc[:-1]), f"{loc[-1]!r} is missing")
             else:
-                self.add(_join(path, loc), finding["msg"])
+                self.add(_join(path, loc), _WORDS.get(finding["type"], finding["msg"]))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -23,8 +23,10 @@ from headrace.orchestrator.core.filters import (
     CONCAT_FILTER,
     FILTERS_ALLOWED,
     LITERAL_FILTER,
+    LOOK_FILTER,
     LOOP_FILTER,
     TESTS_ALLOWED,
+    work_of,
 )
 from headrace.orchestrator.core.work import (
     MAX_RANGE,
@@ -112,6 +114,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         except (LookupError, TypeError):
             return self.undefined(obj=obj, name=argument)
 
+    def call(self, context: Context, obj: Any, /, *args: Any, **named: Any) -> Any:
+        """``a.b(c)``: a method pays for the value it looks at."""
+        work_of(context).charge_value(getattr(obj, "__self__", None))
+        return super().call(context, obj, *args, **named)
+
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
         """The operators that can make something large."""
         for operand in (left, right):
@@ -187,6 +194,19 @@ class _Charges(NodeTransformer):
         self.generic_visit(node)
         return _through(CONCAT_FILTER, nodes.List(node.nodes, lineno=node.lineno))
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        self.generic_visit(node)
+        node.expr = _looked_at(node.expr)
+        for operand in node.ops:
+            operand.expr = _looked_at(operand.expr)
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        self.generic_visit(node)
+        if isinstance(node.arg, nodes.Slice):
+            node.node = _looked_at(node.node)
+        return node
+
     def visit_List(self, node: nodes.List) -> nodes.Node:
         return self._literal(node, node.items)
 
@@ -203,6 +223,10 @@ class _Charges(NodeTransformer):
         if all(isinstance(part, nodes.Const) for part in parts):
             return node
         return _through(LITERAL_FILTER, node)
+
+
+def _looked_at(node: nodes.Expr) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _through(LOOK_FILTER, node)
 
 
 def _through(name: str, node: nodes.Node) -> nodes.Filter:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
-from headrace.orchestrator.core.effects import Effect, EmitEvent, SetAside
+from headrace.orchestrator.core.effects import Effect, EmitEvent, SetAside, StoreObject
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.state import (
     Decision,
@@ -22,7 +23,7 @@ from headrace.orchestrator.core.state import (
 )
 from headrace.orchestrator.core.view import Environment, JobView
 from headrace.schemas.errors import IllegalTransition
-from headrace.schemas.messages import Event
+from headrace.schemas.messages import Event, ObjectRef
 
 
 class Turn:
@@ -38,6 +39,7 @@ class Turn:
         self.now_ms = now_ms
         self.changes: dict[str, StateRecord | None] = {}
         self.effects: list[Effect] = []
+        self._stored: dict[str, bytes] = {}
 
     @property
     def job_id(self) -> str:
@@ -58,6 +60,18 @@ class Turn:
     def effect(self, effect: Effect) -> None:
         """Add an effect."""
         self.effects.append(effect)
+
+    def store(self, data: bytes) -> ObjectRef:
+        """Have content written to the object store and return its claim check."""
+        digest = sha256(data).hexdigest()
+        ref = ObjectRef(key=f"sha256/{digest}", size_bytes=len(data), sha256=digest)
+        self.effect(StoreObject(ref, data))
+        self._stored[ref.key] = data
+        return ref
+
+    def load(self, ref: ObjectRef) -> bytes:
+        """Return the content of a claim check, also of one that this turn has only decided to store."""
+        return self._stored.get(ref.key) or self.environment.load(ref)
 
     def set_aside(self, reason: str, message: str) -> None:
         """Send the record that caused this event to the dead letters."""

@@ -30,7 +30,7 @@ def job_input(turn: Turn) -> dict[str, Any]:
 def _input_text(turn: Turn) -> str | bytes:
     header = turn.header
     if header.input_ref is not None:
-        return turn.environment.load(header.input_ref)
+        return turn.load(header.input_ref)
     parts = []
     for number in range(header.input_parts):
         part = turn.record(input_key(header.job_id, number))
@@ -104,7 +104,7 @@ def task_value(turn: Turn, step: Step, index: int) -> Any:
 
 def _output(turn: Turn, record: TaskRecord) -> Any:
     if record.output_ref is not None:
-        return json.loads(turn.environment.load(record.output_ref))
+        return json.loads(turn.load(record.output_ref))
     return record.output
 
 

@@ -20,7 +20,7 @@ MAX_NODES = 200_000
 """Values in a list or mapping, counted through all levels."""
 MAX_DEPTH = 100
 """Levels of lists and mappings."""
-MAX_WORK = 1_000_000
+MAX_WORK = 250_000
 """Units of one rendering: a turn of a loop, a value that a filter looks at, 256 characters that are copied."""
 MAX_INT_BITS = 256
 """Whole numbers stay below 2 to the power of this."""

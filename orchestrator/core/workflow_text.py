@@ -108,7 +108,7 @@ class _Reader:
         if node.tag == _BOOL:
             return _BOOLEANS.get(text, text)
         if node.tag == _INT_TAG:
-            # Octals and base 60 (1:30) of YAML 1.1 stay texts.
+            # Base 60 (1:30), hexadecimal and underscores stay texts; 010 is ten, as in YAML 1.2.
             return int(text) if _INT.fullmatch(text) else text
         if node.tag == _FLOAT_TAG:
             return _float(text)

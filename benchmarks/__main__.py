@@ -1,0 +1,36 @@
+"""``python -m benchmarks NAME [--quick]``: a table on standard error, one line of JSON on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import fanout, latency
+
+BENCHMARKS = {"fanout": fanout.run, "fanout-http": fanout.run_http, "latency": latency.run}
+
+
+def main() -> int:
+    """Run one benchmark, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--quick", action="store_true", help="fewer tasks and runs")
+    given = parser.parse_args()
+    names = list(BENCHMARKS) if given.name == "all" else [given.name]
+    for name in names:
+        figures = BENCHMARKS[name](given.quick)
+        table = Table("case", "figure", "value", title=name)
+        for case, values in figures.items():
+            for figure, value in values.items():
+                table.add_row(case, figure, f"{value:,}")
+        Console(file=sys.stderr).print(table)
+        print(json.dumps({"benchmark": name, "figures": figures}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

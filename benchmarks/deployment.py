@@ -1,0 +1,125 @@
+"""A whole deployment on this machine for the time of a benchmark: broker, orchestrators, workers, provider."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from headrace.runtime.brokers import broker_for
+from headrace.runtime.kafka import admin_client
+from headrace.runtime.pools import load_pools
+from headrace.runtime.settings import Settings
+from headrace.runtime.supervisor import ProcessSpec, Supervisor
+from headrace.runtime.topic_plan import ensure_topics
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What a benchmark talks to."""
+
+    settings: Settings
+    supervisor: Supervisor
+    admin_ports: Mapping[str, int]
+    """By process name."""
+
+    def metric(self, process: str, name: str) -> float:
+        """Return the sum of a metric over its labels, read from the process's ``/metrics``."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_ports[process]}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    def cpu_seconds(self, process: str) -> float:
+        """Return the CPU time that a process has used (Linux)."""
+        pid = next(status.pid for status in self.supervisor.status() if status.name == process)
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def deployment(*, workers: Mapping[str, int], orchestrators: int = 1, provider: bool = False) -> Iterator[Deployment]:
+    """Start everything, and stop it after.
+
+    Args:
+        workers: how many worker processes of each pool: ``noop``, ``http``.
+        orchestrators: how many orchestrator processes.
+        provider: whether to start the scripted provider, which the pool ``http`` calls.
+    """
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
+        folder = Path(name)
+        provider_port = free_port()
+        pools = folder / "pools.yaml"
+        pools.write_text(yaml.safe_dump(_pools(provider_port)))
+        with broker_for(folder / "kafka", reuse=False) as broker, Supervisor(folder / "logs") as supervisor:
+            prefix = f"bench-{uuid.uuid4().hex[:6]}"
+            environment = {
+                "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+                "HEADRACE_TOPICS__PREFIX": prefix,
+                "HEADRACE_POOLS_FILE": str(pools),
+                "HEADRACE_DATA_DIR": str(folder / "data"),
+            }
+            settings = Settings.model_validate(
+                {
+                    "kafka": {"bootstrap_servers": broker.bootstrap_servers},
+                    "topics": {"prefix": prefix},
+                    "pools_file": pools,
+                    "data_dir": folder / "data",
+                }
+            )
+            ensure_topics(admin_client(settings), settings, list(load_pools(pools).pools))
+            ports: dict[str, int] = {}
+            if provider:
+                command = [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(provider_port)]
+                url = f"http://127.0.0.1:{provider_port}/health"
+                supervisor.start(ProcessSpec("provider", command, ready=url))
+            names = [f"orchestrator-{number}" for number in range(orchestrators)]
+            for process in names:
+                _start(supervisor, process, ["headrace.orchestrator", "--slot", process], environment, ports)
+            for pool, count in workers.items():
+                for number in range(count):
+                    _start(supervisor, f"worker-{pool}-{number}", ["headrace.workers", pool], environment, ports)
+            time.sleep(1.0)
+            yield Deployment(settings, supervisor, ports)
+
+
+def _start(
+    supervisor: Supervisor, name: str, module: list[str], environment: Mapping[str, str], ports: dict[str, int]
+) -> None:
+    ports[name] = free_port()
+    env = {**environment, "HEADRACE_ADMIN__PORT": str(ports[name])}
+    ready = f"http://127.0.0.1:{ports[name]}/readyz"
+    supervisor.start(ProcessSpec(name, [sys.executable, "-m", *module], env=env, ready=ready, ready_timeout_s=60))
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _pools(provider_port: int) -> dict[str, object]:
+    return {
+        "endpoints": {
+            "here": {"adapter": "noop", "public": False},
+            "scripted": {
+                "adapter": "openai",
+                "base_url": f"http://127.0.0.1:{provider_port}/v1",
+                "public": False,
+            },
+        },
+        "pools": {
+            "noop": {"endpoint": "here", "model": "noop", "concurrency": 512},
+            "http": {"endpoint": "scripted", "model": "scripted", "concurrency": 64},
+        },
+    }

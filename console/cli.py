@@ -1,0 +1,109 @@
+"""``headrace``: the root of the command line. Commands import what is heavy only when they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from headrace.console import failure
+from headrace.console.commands import (
+    config,
+    dead_letters,
+    demo,
+    doctor,
+    jobs,
+    kafka,
+    lag,
+    local,
+    services,
+    submit,
+    topics,
+    watch,
+)
+from headrace.console.commands import model as model_commands
+from headrace.console.commands import workflow as workflow_commands
+
+EPILOG = (
+    "Exit codes: 0 done or drained; 1 failed (also: the job did not succeed); 2 usage or settings; "
+    "3 something needed is not reachable; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="headrace",
+    help="Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: HEADRACE_DEBUG]")] = False,
+) -> None:
+    """Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out."""
+    if debug:
+        os.environ[failure.DEBUG_VARIABLE] = "1"
+    if version:
+        from headrace import __version__
+
+        typer.echo(f"headrace {__version__}")
+        raise typer.Exit
+
+
+app.command(rich_help_panel="Jobs")(submit.submit)
+app.command(rich_help_panel="Jobs")(jobs.status)
+app.command(rich_help_panel="Jobs")(watch.watch)
+app.command(rich_help_panel="Jobs")(jobs.outcome)
+app.command(rich_help_panel="Jobs")(jobs.cancel)
+app.command(rich_help_panel="Operate")(lag.lag)
+app.add_typer(topics.app, rich_help_panel="Operate")
+app.add_typer(dead_letters.app, rich_help_panel="Operate")
+app.add_typer(workflow_commands.app, rich_help_panel="Operate")
+app.add_typer(config.app, rich_help_panel="Operate")
+app.command(rich_help_panel="Operate")(doctor.doctor)
+app.command(rich_help_panel="Run")(services.orchestrator)
+app.command(rich_help_panel="Run")(services.worker)
+app.command(rich_help_panel="Run")(services.provider)
+app.command(rich_help_panel="On this machine")(demo.demo)
+app.command(rich_help_panel="On this machine")(local.up)
+app.command(rich_help_panel="On this machine")(local.down)
+app.add_typer(kafka.app, rich_help_panel="On this machine")
+app.add_typer(model_commands.app, rich_help_panel="On this machine")
+
+
+def main() -> None:
+    """Run a command and exit; the entry point of the package."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return its exit code. Errors of ours end as one line and a hint, never as a traceback."""
+    from headrace.schemas.errors import HeadraceError
+
+    try:
+        # Not standalone: click would turn Ctrl-C into "Aborted!" with code 1.
+        code = app(arguments, prog_name="headrace", standalone_mode=False)
+    except HeadraceError as error:
+        return failure.show(error)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.secho("interrupted", err=True)
+        return failure.INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (headrace … | head): not our failure, and nothing more can be told on stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return _usage(error) if hasattr(error, "format_message") else failure.show_unexpected(error)
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: Exception) -> int:
+    """Print a usage error as click would: the context knows the command's usage line."""
+    error.show()  # type: ignore[attr-defined]
+    return int(getattr(error, "exit_code", 2))

@@ -1,0 +1,1 @@
+"""One file for each group of commands; `console.cli` puts them together."""

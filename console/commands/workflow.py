@@ -1,0 +1,137 @@
+"""``headrace workflow``: check and show workflows, without Kafka."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from headrace.orchestrator.core.catalogue import FileProblem, check_text
+from headrace.orchestrator.core.graph import Graph, Step
+from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
+from headrace.schemas.errors import ConfigError, Problem
+from headrace.schemas.pools import Pool, PoolsFile
+from headrace.schemas.workflow import language_schema
+
+app = typer.Typer(name="workflow", help="Check and show workflows.", no_args_is_help=True)
+
+PoolsOption = Annotated[
+    Path | None, typer.Option("--pools", help="Pools file; without it, the names of pools are not checked.")
+]
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
+    pools: PoolsOption = None,
+) -> None:
+    """Check workflows as a whole: every problem at once, as file:line; exit code 2 where there is one."""
+    known = _pools(pools)
+    problems: list[FileProblem] = []
+    for file in files:
+        graph, wrong = _compile(file, known)
+        problems += wrong
+        if graph is not None:
+            typer.echo(f"{file}: {graph.ref} holds: {len(graph.steps)} steps, sha256 {graph.sha256[:12]}")
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if problems:
+        typer.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
+        raise typer.Exit(2)
+
+
+@app.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A workflow file.")],
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Write a Mermaid flow chart.")] = False,
+    pools: PoolsOption = None,
+) -> None:
+    """Show the graph that a workflow compiles to."""
+    graph, problems = _compile(file, _pools(pools))
+    if graph is None:
+        typer.echo("\n".join(map(str, problems)), err=True)
+        raise typer.Exit(2)
+    if mermaid:
+        typer.echo(mermaid_of(graph))
+    else:
+        Console().print(tree_of(graph))
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of the language, for editors."""
+    typer.echo(json.dumps(language_schema(), indent=2))
+
+
+def tree_of(graph: Graph) -> Tree:
+    """Return the steps as a tree of text, in the order in which they can run."""
+    tree = Tree(Text(graph.ref, style="bold"))
+    for step in graph.steps:
+        needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
+        branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
+        if step.llm is not None:
+            branch.add(Text(f"pool {step.llm.pool}, template {step.template_hash}", style="dim"))
+    tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
+    return tree
+
+
+def mermaid_of(graph: Graph) -> str:
+    """Return the graph as a Mermaid flow chart."""
+    lines = ["flowchart TD", '  input_(["input"])']
+    for step in graph.steps:
+        lines.append(f'  s_{step.name}["{step.name}<br/>{describe(step)}"]')
+        lines += [f"  s_{need} --> s_{step.name}" for need in step.needs] or [f"  input_ --> s_{step.name}"]
+    lines.append('  output_(["output"])')
+    lines += [f"  s_{need} --> output_" for need in graph.output_needs] or ["  input_ --> output_"]
+    return "\n".join(lines)
+
+
+def describe(step: Step) -> str:
+    """Return what a step does, in a few words."""
+    if step.split is not None:
+        size = f" of {step.split.size}" if step.split.size else ""
+        return f"split by {step.split.by}{size}"
+    source = (step.source.step or "an expression") if step.source else ""
+    if step.reducer is not None:
+        return f"reduce {source} with {step.reducer}"
+    pool = step.llm.pool if step.llm else ""
+    if step.source is None:
+        return f"llm on {pool}"
+    fan_in = f", {step.fan_in} at a time" if step.kind == "reduce" else ""
+    return f"{step.kind} {source}{fan_in}: llm on {pool}"
+
+
+def _compile(file: Path, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+    try:
+        text = _read(file)
+    except ConfigError as error:
+        return None, [FileProblem(str(file), Problem("file", error.message))]
+    return check_text(str(file), text, pools=pools)
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_TEXT_BYTES + 1).decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8") from None
+
+
+def _pools(file: Path | None) -> Mapping[str, Pool] | None:
+    if file is None:
+        return None
+    try:
+        return PoolsFile.model_validate(yaml.safe_load(_read(file))).pools
+    except (ConfigError, yaml.YAMLError, ValidationError) as error:
+        typer.echo(f"{file}: {error}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,96 @@
+"""A reader that stands at the end of ``outcomes``, so that an answer is heard the moment it is committed."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from headrace.console.reader import Place, TopicReader
+from headrace.runtime.kafka import admin_client
+from headrace.runtime.settings import Settings
+from headrace.schemas.errors import HeadraceError
+
+
+class OutcomeTail:
+    """Reads all partitions of ``outcomes`` from the moment it is made, and keeps what somebody expects.
+
+    Memory is bounded by the jobs that are expected and not taken; other jobs' outcomes are passed over by their key.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = TopicReader(settings, "outcomes")
+        topic = settings.topic_names.outcomes
+        places = [(topic, partition) for partition in range(self._reader.partitions(topic))]
+        # Explicit offsets: the logical end would be looked up only when the first fetch goes out, perhaps too late.
+        self._reader.assign(_ends(admin_client(settings, "outcomes"), places))
+        self._found: dict[str, bytes | None] = {}
+        self._failure: HeadraceError | None = None
+        self._news = threading.Condition()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="headrace-outcomes", daemon=True)
+        self._thread.start()
+
+    def expect(self, job_id: str) -> None:
+        """Keep this job's next outcome."""
+        with self._news:
+            self._found[job_id] = None
+
+    def expects(self, job_id: str) -> bool:
+        """Whether the job is expected, or its outcome lies here."""
+        with self._news:
+            return job_id in self._found
+
+    def forget(self, job_id: str) -> None:
+        """Stop expecting a job."""
+        with self._news:
+            self._found.pop(job_id, None)
+
+    def take(self, job_id: str, timeout_s: float | None) -> bytes | None:
+        """Wait for an expected job's outcome; None where none came in time (it stays expected).
+
+        Raises:
+            DependencyUnavailable: the reader failed.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._news:
+            while (value := self._found.get(job_id)) is None:
+                if self._failure is not None:
+                    raise self._failure
+                left = 3_600.0 if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._news.wait(left)
+            del self._found[job_id]
+            return value
+
+    def _read(self) -> None:
+        try:
+            while not self._closing.is_set():
+                for message in self._reader.read(0.1):
+                    self._keep((message.key() or b"").decode(errors="replace"), message.value())
+        except HeadraceError as error:
+            with self._news:
+                self._failure = error
+                self._news.notify_all()
+
+    def _keep(self, job_id: str, value: bytes | None) -> None:
+        with self._news:
+            if job_id in self._found and value is not None:
+                self._found[job_id] = value
+                self._news.notify_all()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closing.set()
+        self._thread.join(5)
+        self._reader.close()
+
+
+def _ends(admin: AdminClient, places: list[Place]) -> dict[Place, int]:
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    wanted = {TopicPartition(*place): latest for place in places}
+    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10.0)
+    return {(found.topic, found.partition): future.result().offset for found, future in futures.items()}

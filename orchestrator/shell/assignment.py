@@ -1,0 +1,107 @@
+"""Which partitions this instance owns, and which of them it works (kafka-mechanics B1, B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from confluent_kafka import OFFSET_END, TopicPartition
+
+from headrace.schemas.topics import Topics
+
+log = structlog.get_logger("headrace.orchestrator")
+
+
+class Assignment:
+    """Follows the group's rebalances. Its callbacks run inside ``poll``, on the loop's thread.
+
+    A commit in flight is never interrupted by a revocation: the loop's one thread is either in a transaction or in
+    ``poll``. Nothing is restored in a callback; the loop asks `changes` after each poll.
+
+    Args:
+        topics: names of the topics.
+        incremental: whether the protocol is cooperative (KIP-848), so that ``assign`` means "in addition".
+    """
+
+    def __init__(self, topics: Topics, *, incremental: bool) -> None:
+        self._pair = frozenset({topics.jobs, topics.results})
+        self._incremental = incremental
+        self._held: dict[int, set[str]] = {}
+        self._epochs: dict[int, int] = {}
+        self._arrived: dict[int, None] = {}
+        self._departed: dict[int, None] = {}
+        self.joined = False
+        """Whether the group has assigned anything yet, be it nothing."""
+
+    def subscribe(self, consumer: Any) -> None:
+        """Subscribe to exactly ``jobs`` and ``results``, for ever: range co-partitions only then (B1)."""
+        consumer.subscribe(sorted(self._pair), on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
+
+    def epoch(self, partition: int) -> int:
+        """Return a number that changes whenever the partition comes or goes."""
+        return self._epochs.get(partition, 0)
+
+    def owned(self) -> list[int]:
+        """Return the partitions of which both topics are assigned."""
+        return sorted(p for p, topics in self._held.items() if topics == self._pair)
+
+    def pair(self, partition: int) -> list[TopicPartition]:
+        """Return the two partitions behind a state partition."""
+        return [TopicPartition(topic, partition) for topic in sorted(self._pair)]
+
+    def changes(self) -> tuple[list[int], list[int]]:
+        """Return partitions that came (both topics now here) and went since the last call; one may be in both."""
+        arrived = [p for p in self._arrived if self._held.get(p, set()) == self._pair]
+        departed = list(self._departed)
+        self._arrived.clear()
+        self._departed.clear()
+        return arrived, departed
+
+    # ── Callbacks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Assign first and pause after: a pause before it is silently ignored (B2).
+
+        They begin at the end: the restore seeks to the true offset before they are resumed, and until then nothing
+        is fetched that would be thrown away.
+        """
+        self.joined = True
+        placed = [TopicPartition(each.topic, each.partition, OFFSET_END) for each in partitions]
+        if self._incremental:
+            consumer.incremental_assign(placed)
+        else:
+            consumer.assign(placed)
+        if placed:
+            consumer.pause(placed)
+        for each in partitions:
+            self._held.setdefault(each.partition, set()).add(each.topic)
+            self._arrived[each.partition] = None
+            self._turn_over(each.partition)
+        log.info("partitions.assigned", partitions=_numbers(partitions))
+
+    def on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Let go. What is in memory stays warm for when the partition comes back (B1)."""
+        del consumer  # The client unassigns by itself after a callback that does not.
+        self._let_go(partitions)
+        log.info("partitions.revoked", partitions=_numbers(partitions))
+
+    def on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        """Let go: another instance may own them already."""
+        del consumer
+        self._let_go(partitions)
+        log.warning("partitions.lost", partitions=_numbers(partitions))
+
+    def _let_go(self, partitions: Iterable[TopicPartition]) -> None:
+        for each in partitions:
+            self._held.get(each.partition, set()).discard(each.topic)
+            self._arrived.pop(each.partition, None)
+            self._departed[each.partition] = None
+            self._turn_over(each.partition)
+
+    def _turn_over(self, partition: int) -> None:
+        self._epochs[partition] = self._epochs.get(partition, 0) + 1
+
+
+def _numbers(partitions: Iterable[TopicPartition]) -> list[int]:
+    return sorted({each.partition for each in partitions})

@@ -1,0 +1,322 @@
+"""Steps jobs through what a batch brings: records, timers, grants, closing work. No Kafka call is made here."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside
+from headrace.orchestrator.core.events import (
+    ClosingResumed,
+    DispatchGranted,
+    Event,
+    JobBroke,
+    JobRefused,
+    JobSubmitted,
+    TaskFailed,
+    TaskSucceeded,
+    TimerFired,
+)
+from headrace.orchestrator.core.state import Decision
+from headrace.orchestrator.core.view import JobView
+from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
+from headrace.orchestrator.shell.batch import Batch
+from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
+from headrace.orchestrator.shell.letters import Source, dead_letter
+from headrace.orchestrator.shell.partition import Partition
+from headrace.schemas.errors import DependencyUnavailable, ErrorKind
+from headrace.schemas.messages import DeadLetter
+from headrace.schemas.topics import Topics
+
+log = structlog.get_logger("headrace.orchestrator")
+
+CLOSING_LIMIT = 256
+
+
+class Machine(Protocol):
+    """The pure core, as the shell sees it."""
+
+    def step(self, view: JobView, event: Event, now_ms: int) -> Decision: ...
+
+    def standing(self, view: JobView) -> Standing | None: ...
+
+
+class Decider:
+    """Decides; what it decides lies in the batch and in the stores' overlays until the loop commits.
+
+    Args:
+        machine: the core.
+        intake: reads records.
+        encoder: makes records of effects.
+        window: who may dispatch next.
+        partitions: those that are worked, by number; kept by the loop.
+        topics: names of the topics.
+        by: the name of this process, for dead letters.
+        max_markers: most finished jobs that a partition remembers (kafka-mechanics B6).
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        intake: Intake,
+        encoder: Encoder,
+        window: DispatchWindow,
+        partitions: Mapping[int, Partition],
+        topics: Topics,
+        by: str,
+        max_markers: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._machine = machine
+        self._intake = intake
+        self._encoder = encoder
+        self._window = window
+        self._partitions = partitions
+        self._topics = topics
+        self._by = by
+        self._max_markers = max_markers
+        self._now_ms = now_ms
+        self._home: dict[str, int] = {}
+        """The partition of every job that has a standing with the window."""
+
+    # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, batch: Batch, source: Source, at_ms: int) -> None:
+        """Decide about one record of ``jobs`` or ``results``."""
+        partition = self._partitions[source.partition]
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        try:
+            if source.topic == self._topics.results:
+                batch.last_result_ms[source.partition] = at_ms
+                meaning: Meaning = self._intake.result(source)
+            else:
+                meaning = self._intake.job(source, at_ms)
+        except Exception as error:
+            self._broke(batch, partition, source, error)
+            return
+        self._mean(batch, partition, source, meaning)
+
+    def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
+        match meaning:
+            case Arrived(job_id, event):
+                if isinstance(event, JobSubmitted | JobRefused) and self._full(partition, job_id):
+                    text = f"partition {partition.number} remembers {self._max_markers} finished jobs, the most it may"
+                    self._set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
+                else:
+                    self._step(batch, partition, job_id, event, source)
+            case Mismatch(job_id, refused, message):
+                if partition.store.knows(job_id):
+                    self._set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
+                else:
+                    self._step(batch, partition, job_id, refused, source)
+            case Forward(record):
+                self._forward(batch, partition, source, record)
+            case Aside(reason, message, job_id):
+                self._set_aside(batch, source, reason, message, job_id=job_id)
+
+    def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
+        """Fire due timers of a partition; return how many.
+
+        Args:
+            horizon_ms: the time up to which its log is read (kafka-mechanics B5).
+            at_most: bound for this batch.
+        """
+        until = min(self._now_ms(), horizon_ms)
+        fired = 0
+        while fired < at_most and (key := partition.store.timers.take(until)) is not None:
+            self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+            fired += 1
+        return fired
+
+    def deal(self, batch: Batch, at_most: int) -> bool:
+        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
+        self._stand_touched()
+        while batch.dispatched < at_most:
+            before = batch.dispatched
+            for grant in self._window.deal(at_most - batch.dispatched):
+                self._grant(batch, grant)
+            if batch.dispatched == before:
+                return False
+        return True
+
+    def _grant(self, batch: Batch, grant: Grant) -> None:
+        partition = self._partitions[self._home[grant.job_id]]
+        self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
+        self._stand(partition, grant.job_id)
+
+    def close(self, batch: Batch, jobs: int, limit: int = CLOSING_LIMIT) -> bool:
+        """Tombstone some records of some finished jobs; return whether there were any."""
+        found = False
+        for partition in self._partitions.values():
+            for job_id in partition.store.closing(jobs):
+                self._step(batch, partition, job_id, ClosingResumed(limit), None)
+                found, jobs = True, jobs - 1
+            if jobs <= 0:
+                break
+        return found
+
+    # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
+
+    def _stand_touched(self) -> None:
+        """Set the standing of every job that this batch touched."""
+        for partition in self._partitions.values():
+            for job_id in partition.store.touched:
+                self._stand(partition, job_id)
+
+    def stand_again(self, partition: Partition, jobs: list[str]) -> None:
+        """Set the standing of jobs anew: after a rollback, or when a partition came."""
+        for job_id in jobs:
+            self._stand(partition, job_id)
+
+    def forget(self, number: int) -> None:
+        """Take a partition's jobs out of the window."""
+        for job_id in [job_id for job_id, home in self._home.items() if home == number]:
+            del self._home[job_id]
+            self._window.update(job_id, None)
+
+    def _stand(self, partition: Partition, job_id: str) -> None:
+        try:
+            standing = self._machine.standing(partition.store.view(job_id))
+        except Exception:
+            log.exception("standing.failed", job_id=job_id)
+            standing = None
+        if standing is None:
+            self._home.pop(job_id, None)
+        else:
+            self._home[job_id] = partition.number
+        self._window.update(job_id, standing)
+
+    # ── One event ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _step(
+        self,
+        batch: Batch,
+        partition: Partition,
+        job_id: str,
+        event: Event,
+        source: Source | None,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Decide one event; where that fails, the record and its job are set aside and the partition goes on."""
+        now_ms = self._now_ms()
+        try:
+            decision = self._machine.step(partition.store.view(job_id), event, now_ms)
+            records = self._encoder.encode(
+                decision.effects, partition.number, lambda effect: self._letter(source, effect, job_id, now_ms)
+            )
+        except DependencyUnavailable:
+            raise
+        except Exception as error:
+            partition.store.drop_view(job_id)
+            if last:
+                log.error("job.stuck", job_id=job_id, error=repr(error))
+                return
+            self._broke(batch, partition, source, error, job_id=job_id, event=event)
+            return
+        partition.store.put(decision.changes, job_id)
+        batch.records += records
+        self._count(batch, event, decision.effects)
+
+    def _broke(
+        self,
+        batch: Batch,
+        partition: Partition,
+        source: Source | None,
+        error: Exception,
+        *,
+        job_id: str | None = None,
+        event: Event | None = None,
+    ) -> None:
+        """Set the record aside with its cause, and end its job as ``internal`` (kafka-mechanics A6)."""
+        message = f"{type(error).__name__}: {error}"[:1_000]
+        log.error("event.broke", job_id=job_id, cause=message, at=traceback.format_tb(error.__traceback__)[-3:])
+        if source is not None:
+            self._set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
+        if job_id is None:
+            return
+        failed: Event = JobBroke(f"internal error: {message}")
+        if isinstance(event, JobSubmitted) and not partition.store.knows(job_id):
+            failed = JobRefused(
+                ErrorKind.INTERNAL, f"internal error: {message}", event.content_hash, event.submitted_at_ms
+            )
+        self._step(batch, partition, job_id, failed, source, last=True)
+
+    def poison(self, batch: Batch, source: Source, at_ms: int, error: Exception) -> None:
+        """Set aside the one record of a batch that cannot be written, and end its job as ``internal``."""
+        partition = self._partitions[source.partition]
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        job_id, event = None, None
+        try:
+            on_results = source.topic == self._topics.results
+            meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
+        except Exception:
+            meaning = Aside("internal", "")
+        if isinstance(meaning, Arrived):
+            job_id, event = meaning.job_id, meaning.event
+        self._broke(batch, partition, source, error, job_id=job_id, event=event)
+
+    # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
+
+    def _forward(self, batch: Batch, partition: Partition, source: Source, record: Any) -> None:
+        try:
+            batch.records.append(self._encoder.forward(record))
+            batch.counts["forwarded",] += 1
+        except Exception as error:
+            self._broke(batch, partition, source, error)
+
+    def _set_aside(
+        self,
+        batch: Batch,
+        source: Source,
+        reason: str,
+        message: str,
+        *,
+        job_id: str | None,
+        errors: tuple[str, ...] = (),
+    ) -> None:
+        letter = dead_letter(
+            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, job_id=job_id, errors=errors
+        )
+        batch.records.append(self._encoder.dead_letter(letter))
+        batch.counts["dead_letter", source.topic, reason] += 1
+
+    def _letter(self, source: Source | None, effect: SetAside, job_id: str, now_ms: int) -> DeadLetter | None:
+        if source is None:
+            log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
+            return None
+        return dead_letter(
+            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, job_id=job_id
+        )
+
+    def _full(self, partition: Partition, job_id: str) -> bool:
+        return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)
+
+    def _count(self, batch: Batch, event: Event, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, DispatchTask):
+                batch.dispatched += 1
+                batch.counts["dispatched", effect.task.pool, effect.task.lane.value] += 1
+            elif isinstance(effect, EmitOutcome) and not effect.repeat:
+                batch.counts["job", effect.status] += 1
+            elif isinstance(effect, Ignore) and isinstance(event, TaskSucceeded | TaskFailed):
+                batch.counts["ignored", effect.reason] += 1
+            elif isinstance(effect, SetAside):
+                batch.counts["dead_letter", "", effect.reason] += 1
+
+
+def chain(error: BaseException) -> tuple[str, ...]:
+    """Return an error and its causes, the outermost first."""
+    found: list[str] = []
+    at: BaseException | None = error
+    while at is not None and len(found) < 10:
+        found.append(f"{type(at).__name__}: {at}"[:1_000])
+        at = at.__cause__ or at.__context__
+    return tuple(found)

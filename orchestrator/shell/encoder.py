@@ -1,0 +1,219 @@
+"""Effects and changed state records to the records of one transaction, each checked before the transaction begins.
+
+A record that cannot be written must be found before `begin_transaction`, while it is known whose it is
+(kafka-mechanics A6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, assert_never
+
+from headrace.orchestrator.core.effects import (
+    DispatchTask,
+    Effect,
+    EmitEvent,
+    EmitOutcome,
+    Ignore,
+    PublishControl,
+    SetAside,
+    StoreObject,
+)
+from headrace.orchestrator.core.record_codec import encode_record
+from headrace.orchestrator.core.state import StateRecord
+from headrace.schemas.codec import (
+    ATTEMPT_HEADER,
+    JOB_HEADER,
+    REPEAT_HEADER,
+    REPLY_HEADER,
+    TASK_HEADER,
+    Headers,
+    Record,
+    cloud_event_headers,
+    encode,
+    schema_headers,
+)
+from headrace.schemas.errors import ContractError
+from headrace.schemas.messages import Control, DeadLetter, Lane, ObjectRef, Outcome, Task
+from headrace.schemas.messages import Event as EventMessage
+from headrace.schemas.topics import Topics
+
+DEFAULT_MAX_BYTES = 1_000_000
+"""librdkafka's own ``message.max.bytes``, below the broker's default of 1,048,588 for a whole batch."""
+RECORD_OVERHEAD_BYTES = 256
+"""Batch header, record header and varints, generously."""
+
+
+class Unwritable(ContractError):
+    """An effect that no topic would take."""
+
+
+class Objects(Protocol):
+    """The object store, as the encoder uses it."""
+
+    def put(self, content: bytes) -> ObjectRef: ...
+
+
+class Encoder:
+    """Turns decisions into records.
+
+    Args:
+        topics: names of the topics.
+        pools: the pools there are; a task for another has no topic.
+        max_bytes: by topic, its ``max.message.bytes``.
+        inline_bytes: a task above this travels as a claim check.
+        objects: the object store, or None.
+        set_aside: makes the dead letter for a `SetAside` of the record in hand, or None where a timer caused it.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        pools: Iterable[str],
+        *,
+        max_bytes: Mapping[str, int],
+        inline_bytes: int,
+        objects: Objects | None,
+    ) -> None:
+        self._topics = topics
+        self._task_topics = {
+            (pool, lane.value): topics.tasks(pool, lane).encode().decode() for pool in pools for lane in Lane
+        }
+        self._max_bytes = max_bytes
+        self._inline_bytes = inline_bytes
+        self._objects = objects
+        self._task_headers = schema_headers(Task)
+        self._source = f"/headrace/{topics.prefix}"
+
+    def encode(
+        self, effects: Iterable[Effect], home: int, aside: Callable[[SetAside], DeadLetter | None]
+    ) -> list[Record]:
+        """Return the records of one event's effects; objects are stored on the way.
+
+        Args:
+            effects: as decided.
+            home: the job's home partition.
+            aside: makes the dead letter of the record in hand; None where there is no such record.
+
+        Raises:
+            Unwritable: one of them is too large for its topic, or its topic is not in the catalogue.
+            DependencyUnavailable: the object store does not answer.
+        """
+        records: list[Record] = []
+        for effect in effects:
+            match effect:
+                case DispatchTask():
+                    records.append(self._task(effect))
+                case EmitOutcome():
+                    records.append(self._outcome(effect, home))
+                case EmitEvent():
+                    records.append(self._event(effect, home))
+                case PublishControl():
+                    records.append(self._control(effect))
+                case StoreObject():
+                    self._store(effect)
+                case SetAside():
+                    if (letter := aside(effect)) is not None:
+                        records.append(self.dead_letter(letter))
+                case Ignore():
+                    pass
+                case _:
+                    assert_never(effect)
+        return records
+
+    def _task(self, effect: DispatchTask) -> Record:
+        task = effect.task
+        topic = self._task_topics.get((task.pool, task.lane.value))
+        if topic is None:
+            raise Unwritable(f"pool {task.pool!r} has no task topic", "add it to the pools file", kind="unknown_pool")
+        value = encode(task)
+        if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
+            ref = self._objects.put(encode(task.call))
+            value = encode(task.model_copy(update={"call": None, "call_ref": ref}))
+        headers: Headers = [
+            *self._task_headers,
+            (JOB_HEADER, task.job_id.encode()),
+            (TASK_HEADER, task.task_id.encode()),
+            (ATTEMPT_HEADER, b"%d" % task.attempt),
+            (REPLY_HEADER, b"%d" % task.reply_partition),
+            *effect.trace,
+        ]
+        return self._checked(Record(topic, effect.key.encode(), value, None, headers))
+
+    def _outcome(self, effect: EmitOutcome, home: int) -> Record:
+        headers = cloud_event_headers(
+            ce_id=effect.ce_id,
+            ce_type=f"headrace.outcome.{effect.status}",
+            source=self._source,
+            at_ms=effect.at_ms,
+        )
+        headers += [*schema_headers(Outcome), (JOB_HEADER, effect.job_id.encode()), *effect.trace]
+        if effect.repeat:
+            headers.append((REPEAT_HEADER, b"true"))
+        return self._checked(Record(self._topics.outcomes, effect.job_id.encode(), effect.value, home, headers))
+
+    def _event(self, effect: EmitEvent, home: int) -> Record:
+        event = effect.event
+        headers = cloud_event_headers(
+            ce_id=effect.ce_id, ce_type=f"headrace.{event.type}", source=self._source, at_ms=event.at_ms
+        )
+        headers += [*schema_headers(EventMessage), (JOB_HEADER, event.job_id.encode())]
+        return self._checked(Record(self._topics.events, event.job_id.encode(), encode(event), home, headers))
+
+    def _control(self, effect: PublishControl) -> Record:
+        value = None if effect.control is None else encode(effect.control)
+        return Record(self._topics.control, effect.subject.encode(), value, 0, schema_headers(Control))
+
+    def _store(self, effect: StoreObject) -> None:
+        if self._objects is None:
+            raise Unwritable(
+                f"a payload of {len(effect.data)} bytes needs an object store",
+                "install the extra `objects`",
+                kind="too_large",
+            )
+        self._objects.put(effect.data)
+
+    def dead_letter(self, letter: DeadLetter) -> Record:
+        """Return a dead letter under the original key."""
+        key = None if letter.key_base64 is None else _from_base64(letter.key_base64)
+        headers = schema_headers(DeadLetter)
+        if letter.job_id is not None:
+            headers.append((JOB_HEADER, letter.job_id.encode()))
+        return Record(self._topics.dead_letters, key, encode(letter), None, headers)
+
+    def forward(self, record: Record) -> Record:
+        """Check a submission on its way home."""
+        return self._checked(record)
+
+    def state(self, partition: int, changes: Mapping[str, StateRecord | None]) -> list[Record]:
+        """Return one record for each changed key of a partition: the last version only (kafka-mechanics B6).
+
+        Raises:
+            Unwritable: a record is too large for the topic.
+        """
+        topic, limit = self._topics.state, self._limit(self._topics.state)
+        records = []
+        for key, record in changes.items():
+            value = None if record is None else encode_record(record)
+            if value is not None and len(value) + RECORD_OVERHEAD_BYTES > limit:
+                raise Unwritable(f"state record {key} has {len(value)} bytes, {topic} takes {limit}", kind="too_large")
+            records.append(Record(topic, key.encode(), value, partition))
+        return records
+
+    def _limit(self, topic: str) -> int:
+        return min(self._max_bytes.get(topic, DEFAULT_MAX_BYTES), DEFAULT_MAX_BYTES)
+
+    def _checked(self, record: Record) -> Record:
+        limit = self._limit(record.topic)
+        size = len(record.value or b"") + len(record.key or b"") + RECORD_OVERHEAD_BYTES
+        if size + 2_048 > limit:  # headers are small, and counted only where they could matter
+            size += sum(len(name) + len(value) + 8 for name, value in record.headers)
+            if size > limit:
+                raise Unwritable(f"a record of {size} bytes for {record.topic}, which takes {limit}", kind="too_large")
+        return record
+
+
+def _from_base64(text: str) -> bytes:
+    from base64 import b64decode
+
+    return b64decode(text)

@@ -1,0 +1,208 @@
+"""What records mean: `jobs` and `results` to events, by the id rules of the public contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from headrace.orchestrator.core.events import (
+    CancelRequested,
+    Event,
+    JobRefused,
+    JobSubmitted,
+    Signalled,
+    TaskFailed,
+    TaskSucceeded,
+)
+from headrace.orchestrator.shell.letters import Source
+from headrace.schemas.codec import (
+    FORWARDED_HEADER,
+    TRACE_HEADERS,
+    Record,
+    decode,
+    header_map,
+)
+from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
+from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
+from headrace.schemas.messages import Result, Submission
+
+SUBMITTED_HEADER = "x-submitted-at-ms"
+
+Trace = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An event for a job of this partition."""
+
+    job_id: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A record that belongs to another partition of ``jobs``."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A record for the dead letters."""
+
+    reason: str
+    message: str
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A submission whose value and key name two jobs: refused if the value's is new, else a dead letter."""
+
+    job_id: str
+    event: JobRefused
+    message: str
+
+
+Meaning = Arrived | Forward | Aside | Mismatch
+
+
+class Intake:
+    """Reads records. Pure but for the jitter, which is drawn here because the core owns no randomness.
+
+    Args:
+        partitions: count of ``jobs`` and its companions.
+        content_hash: of (workflow, input), the core's.
+        jitter: draws from [0, 1).
+    """
+
+    def __init__(
+        self, *, partitions: int, content_hash: Callable[[Any, Any], str], jitter: Callable[[], float]
+    ) -> None:
+        self._partitions = partitions
+        self._content_hash = content_hash
+        self._jitter = jitter
+
+    def result(self, source: Source) -> Arrived | Aside:
+        """Read a record of ``results``."""
+        try:
+            result = decode(Result, source.value, header_map(source.headers))
+        except ContractError as error:
+            return Aside(error.kind, _say(error))
+        if result.failure is None:
+            return Arrived(result.job_id, TaskSucceeded(result))
+        return Arrived(result.job_id, TaskFailed(result, self._jitter()))
+
+    def job(self, source: Source, at_ms: int) -> Meaning:
+        """Read a record of ``jobs``.
+
+        Args:
+            source: the record.
+            at_ms: its timestamp; a forwarded record brings that of the original in a header.
+        """
+        headers = header_map(source.headers)
+        if FORWARDED_HEADER in headers and headers.get(SUBMITTED_HEADER, "").isdigit():
+            at_ms = int(headers[SUBMITTED_HEADER])
+        try:
+            submission = decode(Submission, source.value, headers)
+        except UnknownSchemaVersion as error:
+            return Aside(error.kind, _say(error))  # A newer orchestrator can read it: redrive, do not reject.
+        except ContractError as error:
+            return self._unreadable(source, headers, at_ms, error)
+        return self._readable(source, headers, at_ms, submission)
+
+    def _readable(self, source: Source, headers: dict[str, str], at_ms: int, submission: Submission) -> Meaning:
+        key = source.key or None
+        if submission.job_id is None and key is None and submission.type != "job":
+            return Aside("missing_job_id", f"a {submission.type} needs a job_id, in the value or as the record's key")
+        try:
+            job_id = check_job_id(submission.job_id if submission.job_id is not None else self._id_of(source))
+        except ContractError as error:
+            return Aside(error.kind, _say(error))
+        if (away := self._away(source, headers, at_ms, job_id)) is not None:
+            return away
+        if submission.job_id is not None and key is not None and key != job_id.encode():
+            return self._mismatch(source, at_ms, submission, job_id)
+        try:
+            return Arrived(job_id, self._event(submission, headers, at_ms))
+        except ValueError:
+            return Arrived(job_id, _refused(source, at_ms, "the input has numbers that JSON lacks (NaN, Infinity)"))
+
+    def _event(self, submission: Submission, headers: dict[str, str], at_ms: int) -> Event:
+        if submission.type == "cancel":
+            return CancelRequested(at_ms)
+        if submission.type == "signal":
+            return Signalled(submission.name or "")
+        content_hash = self._content_hash(submission.workflow, submission.input)
+        return JobSubmitted(submission, content_hash, at_ms, _trace(headers))
+
+    def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:
+        key = (source.key or b"").decode("utf-8", "replace")[:200]
+        message = f"the value names job {job_id!r} and the record's key {key!r}: make them equal, or leave one out"
+        if submission.type != "job":
+            return Aside("job_id_mismatch", message, job_id)
+        return Mismatch(job_id, _refused(source, at_ms, message), message)
+
+    def _unreadable(self, source: Source, headers: dict[str, str], at_ms: int, error: ContractError) -> Meaning:
+        """Reject under the id that can still be made out; without one, and for a cancel or signal, set aside."""
+        kind, value_id = _glance(source.value)
+        if kind in ("cancel", "signal"):
+            return Aside(error.kind, _say(error))
+        try:
+            job_id = check_job_id(value_id if value_id is not None else (source.key or b"").decode())
+        except (ContractError, UnicodeDecodeError):
+            return Aside(error.kind, _say(error))
+        if (away := self._away(source, headers, at_ms, job_id)) is not None:
+            return away
+        return Arrived(job_id, _refused(source, at_ms, _say(error)))
+
+    def _id_of(self, source: Source) -> str:
+        """Return the id of a submission that names none in its value."""
+        if not source.key:
+            return assigned_job_id(source.partition, source.offset)
+        return source.key.decode("utf-8", "replace")
+
+    def _away(self, source: Source, headers: dict[str, str], at_ms: int, job_id: str) -> Forward | Aside | None:
+        """Return what to do with a record that is not at home, or None where it is."""
+        home = home_partition(job_id, self._partitions)
+        if home == source.partition:
+            return None
+        if FORWARDED_HEADER in headers:
+            return Aside("not_at_home", f"forwarded from {headers[FORWARDED_HEADER]}, yet its home is {home}", job_id)
+        kept = [
+            (name, value.encode() if isinstance(value, str) else value)
+            for name, value in source.headers
+            if value is not None and name.lower() != SUBMITTED_HEADER
+        ]
+        kept.append((FORWARDED_HEADER, b"%d:%d" % (source.partition, source.offset)))
+        kept.append((SUBMITTED_HEADER, b"%d" % at_ms))
+        return Forward(Record(source.topic, source.key or job_id.encode(), source.value, home, kept))
+
+
+def _refused(source: Source, at_ms: int, message: str) -> JobRefused:
+    return JobRefused(ErrorKind.INVALID_JOB, message, sha256(source.value or b"").hexdigest(), at_ms)
+
+
+def _glance(value: bytes | None) -> tuple[str | None, str | None]:
+    """Return type and job_id of a value that breaks the contract, where they can be made out."""
+    try:
+        plain: Any = json.loads(value or b"")
+    except (ValueError, RecursionError):
+        return None, None
+    if not isinstance(plain, dict):
+        return None, None
+    kind, job_id = plain.get("type"), plain.get("job_id")
+    return kind if isinstance(kind, str) else None, job_id if isinstance(job_id, str) else None
+
+
+def _trace(headers: dict[str, str]) -> Trace:
+    if TRACE_HEADERS[0] not in headers:
+        return ()
+    return tuple((name, headers[name].encode()) for name in TRACE_HEADERS if name in headers)
+
+
+def _say(error: ContractError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message

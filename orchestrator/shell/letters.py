@@ -1,0 +1,81 @@
+"""Dead letters: the record as it was, where it lay, and why it was set aside."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+
+from headrace.schemas.messages import DeadLetter, Origin
+
+MAX_VALUE_BYTES = 600_000
+"""A value above this is cut: base64 makes it 800,000 bytes, and key, headers and reason need room within 1,000,000."""
+MAX_HEADER_BYTES = 32_768
+MAX_KEY_BYTES = 32_768
+REDRIVES_HEADER = "x-redrives"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A record that was read, as far as a dead letter needs it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | str | None], ...] = ()
+
+
+def dead_letter(
+    source: Source,
+    *,
+    reason: str,
+    message: str,
+    at_ms: int,
+    by: str,
+    job_id: str | None = None,
+    errors: tuple[str, ...] = (),
+) -> DeadLetter:
+    """Return the dead letter of a record.
+
+    Args:
+        source: the record.
+        reason: a short name, such as ``invalid_json``.
+        message: what is wrong and what to do about it.
+        by: the process that sets it aside.
+        errors: the chain of causes, outermost first.
+    """
+    value = source.value
+    return DeadLetter(
+        reason=reason,
+        message=message[:4_000],
+        errors=tuple(text[:1_000] for text in errors[:10]),
+        origin=Origin(topic=source.topic, partition=source.partition, offset=source.offset),
+        at_ms=at_ms,
+        by=by,
+        job_id=job_id,
+        key_base64=None if source.key is None else b64encode(source.key[:MAX_KEY_BYTES]).decode(),
+        value_base64=None if value is None else b64encode(value[:MAX_VALUE_BYTES]).decode(),
+        value_bytes=len(value or b""),
+        headers=_headers(source),
+        redrives=_redrives(source),
+    )
+
+
+def _headers(source: Source) -> tuple[tuple[str, str], ...]:
+    """Return the headers in base64, as many as fit."""
+    kept, room = [], MAX_HEADER_BYTES
+    for name, value in source.headers:
+        content = value.encode() if isinstance(value, str) else value or b""
+        room -= len(name) + len(content)
+        if room < 0:
+            break
+        kept.append((name, b64encode(content).decode()))
+    return tuple(kept)
+
+
+def _redrives(source: Source) -> int:
+    for name, value in source.headers:
+        if name.lower() == REDRIVES_HEADER and value is not None and value.isdigit():
+            return int(value)
+    return 0

@@ -1,0 +1,318 @@
+"""Rebuilds partitions from their changelog, a chunk at a time, so that the loop keeps polling meanwhile.
+
+kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned at once:
+
+1. Ask for the committed offsets of ``jobs`` and ``results`` (before the end of ``state``: what is committed later
+   cannot be ours).
+2. Ask for the end of ``state``, open transactions included, and of ``results``.
+3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
+4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
+5. Decode the last version of each key, and settle where the partition's input begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from headrace.orchestrator.core.record_codec import decode_record
+from headrace.orchestrator.core.state import OWNER_KEY, StateRecord
+from headrace.orchestrator.shell.store import PartitionStore
+from headrace.runtime.kafka import ClientConfig
+from headrace.runtime.offsets import beginnings, ends
+from headrace.schemas.errors import DecodeError, DependencyUnavailable, HeadraceError, SessionError
+from headrace.schemas.topics import Topics
+
+log = structlog.get_logger("headrace.orchestrator")
+
+PATIENCE_S = 0.5
+CHUNK = 5_000
+STALE_S = 10.0
+"""How long ``committed()`` is asked again while the group is being rebalanced."""
+
+_ASK_AGAIN = frozenset(
+    {
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._TIMED_OUT,
+        KafkaError._WAIT_COORD,
+        KafkaError._TRANSPORT,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A partition that is in memory again.
+
+    Args:
+        start: by topic, the next offset to read.
+        results_end: the end of ``results`` when it was assigned: no timer fires before it is read (B5).
+    """
+
+    partition: int
+    start: dict[str, int]
+    results_end: int
+
+
+@dataclass(slots=True)
+class _Reading:
+    store: PartitionStore
+    committed: dict[str, int]
+    end: int
+    results_end: int
+    earliest: dict[str, int]
+    raw: dict[str, bytes | None] = field(default_factory=dict)
+    next: int = 0
+    stopped_at: int | None = None
+    records: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+class Restorer:
+    """Reads changelogs. Belongs to the loop's thread.
+
+    Args:
+        reader: configuration of a consumer without group, read_committed.
+        topics: names of the topics.
+        admin: asks for ends of topics.
+        own_id: this instance's transactional id, whose orphans `TransactionSession.open` aborted already.
+        abort: aborts the open transaction of another id.
+    """
+
+    def __init__(
+        self, reader: ClientConfig, *, topics: Topics, admin: AdminClient, own_id: str, abort: Callable[[str], None]
+    ) -> None:
+        self._config = reader
+        self._topics = topics
+        self._admin = admin
+        self._own_id = own_id
+        self._abort = abort
+        self._reader: Any = None
+        self._readings: dict[int, _Reading] = {}
+        self._orphans_seen_at = 0.0
+        self.broken: dict[int, str] = {}
+        """Partitions whose changelog cannot be read, with the reason."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether partitions are being read."""
+        return bool(self._readings)
+
+    def begin(self, group: Consumer, stores: Iterable[PartitionStore]) -> None:
+        """Start to read partitions that were just assigned; those that are being read already begin again.
+
+        Raises:
+            DependencyUnavailable: Kafka does not answer.
+        """
+        stores = list(stores)
+        partitions = [store.partition for store in stores]
+        committed = self._committed(group, partitions)  # 1
+        inputs = (self._topics.jobs, self._topics.results)
+        end = ends(self._admin, [(t, p) for t in (self._topics.state, self._topics.results) for p in partitions])  # 2
+        earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
+        for store in stores:
+            p = store.partition
+            self.broken.pop(p, None)
+            reading = _Reading(
+                store,
+                {topic: committed[topic, p] for topic in inputs},
+                end[self._topics.state, p],
+                end[self._topics.results, p],
+                {topic: earliest[topic, p] for topic in inputs},
+            )
+            reading.next = store.offset
+            self._readings[p] = reading
+        self._assign()
+
+    def forget(self, partitions: Iterable[int]) -> None:
+        """Stop to read partitions that were taken away."""
+        gone = [p for p in partitions if self._readings.pop(p, None) is not None]
+        if gone:
+            self._assign()
+
+    def advance(self, timeout_s: float) -> list[Restored]:
+        """Read on; return the partitions that are complete.
+
+        Raises:
+            DependencyUnavailable: Kafka does not answer.
+        """
+        self._read(timeout_s)  # 3
+        done = [reading for reading in self._readings.values() if reading.next >= reading.end]
+        if not done:
+            self._lose_patience()  # 4
+            return []
+        for reading in done:
+            del self._readings[reading.store.partition]
+        restored = [found for reading in done if (found := self._finish(reading)) is not None]  # 5
+        if not self._readings:
+            self.close()
+        return restored
+
+    def close(self) -> None:
+        """Drop the reader."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _assign(self) -> None:
+        """Assign what is still to be read; positions are kept."""
+        wanted = [
+            TopicPartition(self._topics.state, p, reading.next)
+            for p, reading in self._readings.items()
+            if reading.next < reading.end
+        ]
+        if self._reader is None and wanted:
+            self._reader = Consumer(self._config)
+        if self._reader is not None:
+            self._reader.assign(wanted)
+
+    def _read(self, timeout_s: float) -> None:
+        if self._reader is None or not any(r.next < r.end for r in self._readings.values()):
+            return
+        deadline = time.monotonic() + timeout_s
+        message = self._reader.poll(timeout_s)
+        while message is not None:
+            for each in [message, *self._reader.consume(CHUNK, 0)]:
+                self._take(each)
+            if time.monotonic() >= deadline:
+                return
+            message = self._reader.poll(0)
+
+    def _take(self, message: Any) -> None:
+        reading = self._readings.get(message.partition())
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF and reading is not None:
+                # At the last stable offset, not necessarily at the end (B3).
+                reading.stopped_at = message.offset()
+                reading.next = max(reading.next, message.offset())
+            elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                log.error("state.read_failed", partition=message.partition(), error=error.str())
+            return
+        if reading is not None and message.offset() >= reading.next:
+            key = message.key()
+            reading.raw[key.decode("utf-8", "replace") if key else ""] = message.value()
+            reading.next = message.offset() + 1
+            reading.records += 1
+
+    def _lose_patience(self) -> None:
+        """Abort the open transaction of a dead predecessor where it hides the end of a changelog (A3)."""
+        now = time.monotonic()
+        stuck = [
+            reading
+            for reading in self._readings.values()
+            if reading.stopped_at is not None and reading.next < reading.end and now - reading.began > PATIENCE_S
+        ]
+        if not stuck or now - self._orphans_seen_at < PATIENCE_S:
+            return
+        self._orphans_seen_at = now
+        for transactional_id in self._suspects(stuck):
+            log.warning(
+                "orphan.found", transactional_id=transactional_id, partitions=[r.store.partition for r in stuck]
+            )
+            try:
+                self._abort(transactional_id)
+            except SessionError as error:
+                log.warning("orphan.not_aborted", transactional_id=transactional_id, error=error.message)
+
+    def _suspects(self, stuck: list[_Reading]) -> dict[str, None]:
+        """Return who may have left a transaction open: the recorded owners, and owners named in what is open."""
+        found: dict[str, None] = {}
+        for reading in stuck:
+            raw = reading.raw.get(OWNER_KEY)
+            owner = _owner_of(raw) if raw else reading.store.owner()
+            found.setdefault(owner or self._own_id)
+        for owner in self._uncommitted_owners(stuck):
+            found.setdefault(owner)
+        # One's own orphans were aborted when the producer was opened; to do it again would fence oneself.
+        found.pop(self._own_id, None)
+        return found
+
+    def _uncommitted_owners(self, stuck: list[_Reading]) -> list[str]:
+        """Look into the open transactions themselves: an instance killed in its first has recorded no owner yet."""
+        reader = Consumer({**self._config, "isolation.level": "read_uncommitted"})
+        owners: list[str] = []
+        try:
+            reader.assign([TopicPartition(self._topics.state, r.store.partition, r.next) for r in stuck])
+            for message in reader.consume(CHUNK, 0.3):
+                value = message.value()
+                if message.error() is None and message.key() == OWNER_KEY.encode() and value:
+                    owners += [owner for owner in [_owner_of(value)] if owner is not None]
+        finally:
+            reader.close()
+        return owners
+
+    def _finish(self, reading: _Reading) -> Restored | None:
+        store, p = reading.store, reading.store.partition
+        try:
+            store.load(_decoded(reading.raw), reading.next)
+        except DecodeError as error:
+            self.broken[p] = f"state partition {p}: {error.message}"
+            log.error("state.broken", partition=p, error=error.message)
+            return None
+        start = {
+            topic: self._start(name, topic, reading)
+            for name, topic in (("jobs", self._topics.jobs), ("results", self._topics.results))
+        }
+        seconds = time.monotonic() - reading.began
+        log.info(
+            "partition.restored", partition=p, records=reading.records, seconds=round(seconds, 3),
+            jobs=store.counters.jobs, tasks=store.counters.tasks, start=start,
+        )  # fmt: skip
+        return Restored(p, start, reading.results_end)
+
+    def _start(self, name: str, topic: str, reading: _Reading) -> int:
+        """Return the next offset of a topic: the higher of cursor and committed offset (B4)."""
+        p, committed = reading.store.partition, reading.committed[topic]
+        cursor = reading.store.cursor(name)
+        earliest = reading.earliest[topic]
+        if cursor is not None and cursor != committed:
+            # Expired group offsets (−1001) come every 7 days without members; anything else is worth a look.
+            log.warning("offsets.differed", topic=topic, partition=p, cursor=cursor, committed=committed)
+        start = max(cursor if cursor is not None else -1, committed)
+        if 0 <= start < earliest:
+            log.error("records.expired_unread", topic=topic, partition=p, next=start, earliest=earliest)
+        return max(start, earliest)
+
+    # ── Asking Kafka ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _committed(self, group: Consumer, partitions: list[int]) -> dict[tuple[str, int], int]:
+        wanted = [TopicPartition(t, p) for t in (self._topics.jobs, self._topics.results) for p in partitions]
+        deadline = time.monotonic() + STALE_S
+        while True:
+            try:
+                found = group.committed(wanted, timeout=5)
+                errors = [each.error for each in found if each.error is not None]
+                if errors:
+                    raise KafkaException(errors[0])
+                return {(each.topic, each.partition): each.offset for each in found}
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.code() not in _ASK_AGAIN or time.monotonic() > deadline:
+                    raise DependencyUnavailable(f"the group's offsets cannot be read: {cause.str()}") from None
+                time.sleep(0.05)
+
+
+def _decoded(raw: Mapping[str, bytes | None]) -> list[tuple[str, StateRecord | None]]:
+    """Decode the last version of each key; all of them, before any is applied."""
+    return [(key, None if value is None else decode_record(key, value)) for key, value in raw.items()]
+
+
+def _owner_of(value: bytes) -> str | None:
+    try:
+        record = decode_record(OWNER_KEY, value)
+    except HeadraceError:
+        return None
+    return getattr(record, "transactional_id", None)

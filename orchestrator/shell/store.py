@@ -1,0 +1,184 @@
+"""One partition's state in memory: what is committed, and over it what this batch has decided so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from headrace.orchestrator.core.state import (
+    OWNER_KEY,
+    Cursor,
+    JobHeader,
+    Marker,
+    Owner,
+    Phase,
+    StateRecord,
+    TaskRecord,
+    cursor_key,
+    job_key,
+    marker_key,
+)
+from headrace.orchestrator.core.view import Environment, JobMemo, JobView
+from headrace.orchestrator.shell.timers import Timers
+
+
+@dataclass(slots=True)
+class Counters:
+    """What lies on the partition, for metrics and limits."""
+
+    jobs: int = 0
+    """Jobs that run."""
+    interactive: int = 0
+    """Of these, in the interactive lane."""
+    tasks: int = 0
+    """Tasks that are out or wait for a retry."""
+    markers: int = 0
+    """Finished jobs that are remembered."""
+
+    def count(self, record: StateRecord | None, sign: int) -> None:
+        """Add or take away a committed record."""
+        if isinstance(record, TaskRecord):
+            self.tasks += 0 if record.ended else sign
+        elif isinstance(record, JobHeader):
+            running = sign if record.phase is Phase.RUNNING else 0
+            self.jobs += running
+            self.interactive += running if record.lane == "interactive" else 0
+        elif isinstance(record, Marker):
+            self.markers += sign
+
+
+class PartitionStore:
+    """The records of one partition of ``state``.
+
+    Reads see the batch's own changes; `commit` makes them the base, `rollback` forgets them.
+
+    Args:
+        partition: the home partition.
+        environment: what views of its jobs are given.
+    """
+
+    def __init__(self, partition: int, environment: Environment) -> None:
+        self.partition = partition
+        self.offset = 0
+        """Records of ``state`` below this offset are in memory."""
+        self.counters = Counters()
+        self._environment = environment
+        self._base: dict[str, StateRecord] = {}
+        self._overlay: dict[str, StateRecord | None] = {}
+        self._touched: dict[str, None] = {}
+        self._views: dict[str, JobView] = {}
+        self._closing: dict[str, None] = {}
+        self._looked_at: dict[str, None] = {}
+        self.timers = Timers(self._base.get)
+
+    # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, key: str) -> StateRecord | None:
+        """Return the record that holds under a key, this batch's changes included."""
+        if key in self._overlay:
+            return self._overlay[key]
+        return self._base.get(key)
+
+    def view(self, job_id: str) -> JobView:
+        """Return a job as decisions see it; its memo lives as long as the job stays in memory."""
+        view = self._views.get(job_id)
+        self._looked_at[job_id] = None
+        if view is None:
+            view = JobView(job_id, self.partition, self.get, JobMemo(), self._environment)
+            self._views[job_id] = view
+        return view
+
+    def drop_view(self, job_id: str) -> None:
+        """Forget what was derived from a job's records: a decision about it failed half-way."""
+        self._views.pop(job_id, None)
+
+    def knows(self, job_id: str) -> bool:
+        """Return whether the job runs here, or ended here and is remembered."""
+        return self.get(job_key(job_id)) is not None or self.get(marker_key(job_id)) is not None
+
+    def running(self) -> list[str]:
+        """Return the jobs that run, by their committed headers."""
+        return [r.job_id for r in self._base.values() if isinstance(r, JobHeader) and r.phase is Phase.RUNNING]
+
+    def closing(self, at_most: int) -> list[str]:
+        """Return finished jobs whose records are still to be tombstoned, the longest waiting first."""
+        return [job_id for job_id, _ in zip(self._closing, range(at_most), strict=False)]
+
+    def cursor(self, topic: str) -> int | None:
+        """Return the next offset of a topic (``jobs`` or ``results``) by the changelog (kafka-mechanics B4)."""
+        record = self.get(cursor_key(topic))
+        return record.offset if isinstance(record, Cursor) else None
+
+    def owner(self) -> str | None:
+        """Return the transactional id that wrote here last (kafka-mechanics A3)."""
+        record = self.get(OWNER_KEY)
+        return record.transactional_id if isinstance(record, Owner) else None
+
+    @property
+    def changes(self) -> Mapping[str, StateRecord | None]:
+        """What this batch changed so far, the last version of each key."""
+        return self._overlay
+
+    @property
+    def touched(self) -> Iterable[str]:
+        """The jobs that this batch changed."""
+        return self._touched
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def put(self, changes: Mapping[str, StateRecord | None], job_id: str | None = None) -> None:
+        """Lay changes over the base."""
+        self._overlay.update(changes)
+        if job_id is not None and changes:
+            self._touched[job_id] = None
+
+    def commit(self) -> None:
+        """Make this batch's changes the base."""
+        for key, record in self._overlay.items():
+            self._apply(key, record)
+        self._forget_batch()
+        self.timers.settle()
+
+    def rollback(self) -> None:
+        """Forget this batch's changes, and what was derived from them."""
+        for job_id in self._touched:
+            self._views.pop(job_id, None)
+        self._forget_batch()
+        self.timers.restore()
+
+    def load(self, records: Iterable[tuple[str, StateRecord | None]], offset: int) -> None:
+        """Apply records of the changelog, and note up to where it is read. Views may be stale after that: dropped."""
+        for key, record in records:
+            self._apply(key, record)
+        self.offset = max(self.offset, offset)
+        self._views.clear()
+
+    def _apply(self, key: str, record: StateRecord | None) -> None:
+        before = self._base.get(key)
+        self.counters.count(before, -1)
+        self.counters.count(record, 1)
+        if record is None:
+            self._base.pop(key, None)
+        else:
+            self._base[key] = record
+        self.timers.note(key, before, record)
+        closing = isinstance(record, JobHeader) and record.phase is Phase.CLOSING
+        if closing or key.startswith("job/"):
+            self._note_closing(key.removeprefix("job/"), closing)
+
+    def _note_closing(self, job_id: str, closing: bool) -> None:
+        """Keep the order of closing jobs; one that was just worked on goes to the end."""
+        self._closing.pop(job_id, None)
+        if closing:
+            self._closing[job_id] = None
+
+    def _forget_batch(self) -> None:
+        for job_id in self._looked_at:
+            if job_key(job_id) not in self._base:
+                self._views.pop(job_id, None)
+        self._looked_at.clear()
+        self._overlay.clear()
+        self._touched.clear()

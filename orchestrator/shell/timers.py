@@ -1,0 +1,61 @@
+"""Due times of one partition's records, the earliest first. Lazily cleaned: a record that moved on is skipped."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+from headrace.orchestrator.core.state import StateRecord
+
+Lookup = Callable[[str], StateRecord | None]
+
+
+class Timers:
+    """A heap of (due, key). An entry counts only while the record under its key still has that due time.
+
+    Args:
+        holds: returns the record that holds under a key.
+    """
+
+    def __init__(self, holds: Lookup) -> None:
+        self._holds = holds
+        self._heap: list[tuple[int, str]] = []
+        self._fired: list[tuple[int, str]] = []
+
+    def note(self, key: str, before: StateRecord | None, record: StateRecord | None) -> None:
+        """Note that the committed record under a key changed."""
+        due = getattr(record, "due_ms", None)
+        if due is not None and due != getattr(before, "due_ms", None):
+            heapq.heappush(self._heap, (due, key))
+
+    def next_due_ms(self) -> int | None:
+        """Return the earliest due time that still counts."""
+        heap = self._heap
+        while heap:
+            due, key = heap[0]
+            if getattr(self._holds(key), "due_ms", None) == due:
+                return due
+            heapq.heappop(heap)
+        return None
+
+    def take(self, now_ms: int) -> str | None:
+        """Take out and return one key whose due time has passed, or None. `restore` puts it back."""
+        due = self.next_due_ms()
+        if due is None or due > now_ms:
+            return None
+        entry = heapq.heappop(self._heap)
+        self._fired.append(entry)
+        return entry[1]
+
+    def settle(self) -> None:
+        """What was taken is committed."""
+        self._fired.clear()
+
+    def restore(self) -> None:
+        """What was taken was not committed: it is due again."""
+        for entry in self._fired:
+            heapq.heappush(self._heap, entry)
+        self._fired.clear()
+
+    def __len__(self) -> int:
+        return len(self._heap)

@@ -1,0 +1,111 @@
+"""The catalogue of metrics: each declared once, with unit, labels and meaning. The docs page is generated from it.
+
+Labels are closed sets (pool, lane, kind, status); job and task ids are never labels. All live in one registry, so
+that a process exports the same names whatever it imports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+CALL_BUCKETS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Seconds; model calls take from milliseconds (a local echo) to minutes."""
+SHORT_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Seconds; what happens inside one process or one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDef:
+    """One line of the catalogue."""
+
+    name: str
+    kind: str
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+CATALOGUE: list[MetricDef] = []
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+def _note(kind: str, name: str, unit: str, labels: tuple[str, ...], meaning: str) -> str:
+    full = f"headrace_{name}"
+    CATALOGUE.append(MetricDef(full, kind, unit, labels, meaning))
+    return full
+
+
+def _counter(name: str, unit: str, labels: tuple[str, ...], meaning: str) -> Counter:
+    return Counter(_note("counter", name, unit, labels, meaning), meaning, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, unit: str, labels: tuple[str, ...], meaning: str) -> Gauge:
+    return Gauge(_note("gauge", name, unit, labels, meaning), meaning, labels, registry=REGISTRY)
+
+
+def _histogram(
+    name: str, labels: tuple[str, ...], meaning: str, buckets: tuple[float, ...] = SHORT_BUCKETS
+) -> Histogram:
+    full = _note("histogram", name, "seconds", labels, meaning)
+    return Histogram(full, meaning, labels, registry=REGISTRY, buckets=buckets)
+
+
+BUILD_INFO = _gauge("build_info", "1", ("version", "service"), "Always 1; the labels say what runs.")
+
+# Workers
+TASKS = _counter("tasks_total", "tasks", ("pool", "lane", "outcome"), "Tasks answered: ok, or the error kind.")
+CALLS = _counter(
+    "calls_total", "calls", ("pool", "endpoint", "outcome"), "Provider calls ended: ok, or the error kind."
+)
+CALL_SECONDS = _histogram("call_seconds", ("pool", "endpoint"), "Duration of provider calls.", CALL_BUCKETS)
+QUEUE_SECONDS = _histogram(
+    "task_wait_seconds", ("pool", "lane"), "From the task's dispatch to the start of its attempt.", CALL_BUCKETS
+)
+IN_FLIGHT = _gauge("calls_in_flight", "calls", ("pool",), "Calls that run now.")
+CONCURRENCY = _gauge("concurrency_limit", "calls", ("pool",), "Most calls that this worker runs side by side.")
+BUFFERED = _gauge("tasks_buffered", "tasks", ("pool", "lane"), "Tasks read and not started.")
+TOKENS = _counter(
+    "tokens_total",
+    "tokens",
+    ("pool", "type"),
+    "Tokens: input (cache included), cached, cache_write, output, reasoning.",
+)
+COST = _counter("cost_microusd_total", "micro-US-dollars", ("pool",), "Money by the pool's prices.")
+RESULTS = _counter("results_total", "records", ("pool",), "Results that Kafka acknowledged.")
+COMMITS = _counter("offset_commits_total", "commits", ("pool", "lane", "outcome"), "Offset commits: ok or failed.")
+PAUSED = _gauge("intake_paused", "1", ("pool", "lane"), "1 while the buffer is full and partitions are paused.")
+PARTITIONS = _gauge("partitions_assigned", "partitions", ("topic",), "Partitions that this process owns.")
+REBALANCES = _counter("rebalances_total", "events", ("topic", "event"), "Assignments: assigned, revoked, lost.")
+DEAD_LETTERS = _counter("dead_letters_total", "records", ("topic", "reason"), "Records set aside, by where they lay.")
+
+# Orchestrator
+JOBS = _counter("jobs_total", "jobs", ("status",), "Jobs that ended, by status.")
+JOBS_LIVE = _gauge("jobs_live", "jobs", (), "Jobs that have not ended, on this instance's partitions.")
+TASKS_LIVE = _gauge("tasks_live", "tasks", (), "Tasks dispatched and not answered.")
+TASKS_HELD = _gauge("tasks_held_back", "tasks", ("pool", "lane"), "Tasks ready and held back by the dispatch windows.")
+DISPATCHED = _counter("tasks_dispatched_total", "tasks", ("pool", "lane"), "Tasks written to task topics.")
+RETRIES = _counter("retries_total", "attempts", ("pool", "kind"), "Further attempts, by the error kind before them.")
+DUPLICATES = _counter(
+    "results_ignored_total", "records", ("reason",), "Results that changed nothing: duplicate, unknown, late."
+)
+TRANSACTIONS = _counter("transactions_total", "transactions", ("outcome",), "Transactions: committed, aborted, lost.")
+TRANSACTION_SECONDS = _histogram("transaction_seconds", (), "From begin to the end of commit.")
+TRANSACTION_RECORDS = _histogram(
+    "transaction_records", (), "Records read by one transaction.", (1, 4, 16, 64, 256, 1_024, 4_096)
+)
+RESTORE_SECONDS = _histogram(
+    "restore_seconds", (), "Rebuilding one partition's state after an assignment.", CALL_BUCKETS
+)
+LAG = _gauge(
+    "consumer_lag_records", "records", ("pool", "lane"), "Tasks on the topic that wait or run and are not done."
+)
+OLDEST_AGE = _gauge("oldest_task_age_seconds", "seconds", ("pool", "lane"), "Age of the oldest waiting task.")

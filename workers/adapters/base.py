@@ -1,0 +1,87 @@
+"""The seam between an attempt and a provider: one method, one answer or one `AdapterError`.
+
+An adapter makes exactly one provider call: no retry, no redirect. It sees `schemas` and this file only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Protocol, cast, runtime_checkable
+
+from pydantic import SecretStr
+
+from headrace.schemas.messages import LlmCall, Usage
+from headrace.schemas.pools import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A provider's answer in our words."""
+
+    text: str
+    """The answer; its JSON text where the call has an output schema."""
+    finish_reason: str
+    """The provider's own word; ``length`` means that it ended at the limit."""
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    """The model that answered, in the provider's words."""
+
+
+class Adapter(Protocol):
+    """What every adapter offers."""
+
+    async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
+        """Make one provider call.
+
+        Args:
+            timeout_s: the whole call; the caller holds it too, so that an adapter which forgets it cannot hang.
+            idempotency_key: task id and attempt, for providers that honour it.
+
+        Raises:
+            AdapterError: what went wrong, as a kind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+@runtime_checkable
+class ImmediateAdapter(Protocol):
+    """An adapter that answers at once, in process: the pool calls it without a task of its own for each attempt."""
+
+    immediate: bool
+
+    def complete(self, request: LlmCall, *, model: str) -> Completion:
+        """Answer without waiting for anything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterConfig:
+    """What an adapter is built from."""
+
+    name: str
+    """The endpoint's name in the pools file, for messages."""
+    endpoint: Endpoint
+    key: SecretStr | None = None
+    concurrency: int = 8
+    """Most calls side by side, for the connection pool."""
+
+
+Factory = Callable[[AdapterConfig], Adapter]
+
+REGISTRY = {
+    "noop": "headrace.workers.adapters.noop:NoopAdapter",
+    "openai": "headrace.workers.adapters.openai:OpenAiAdapter",
+}
+"""Adapters by name. Imported when asked for: a worker of one provider does not load the others."""
+
+
+def open_adapter(config: AdapterConfig) -> Adapter:
+    """Build the adapter that the endpoint names; `runtime.pools` has checked the name."""
+    module, _, attribute = REGISTRY[config.endpoint.adapter].partition(":")
+    return cast(Factory, getattr(import_module(module), attribute))(config)

@@ -1,0 +1,93 @@
+"""Chat Completions, as OpenAI and everything compatible with it speak them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from headrace.schemas.errors import AdapterError, ErrorKind
+from headrace.schemas.messages import LlmCall, Usage
+from headrace.workers.adapters.base import AdapterConfig, Completion
+from headrace.workers.adapters.openai_errors import failure_of
+from headrace.workers.http import Answer, HttpClient
+
+
+class OpenAiAdapter:
+    """Speaks to one endpoint over HTTP."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        self._config = config
+        endpoint = config.endpoint
+        self._secrets = [config.key.get_secret_value()] if config.key else []
+        self._http = HttpClient(endpoint.base_url, headers=endpoint.headers, key=config.key)
+
+    async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
+        answer = await self._http.post(
+            "/chat/completions",
+            self._body(request, model),
+            timeout_s=timeout_s,
+            headers={"idempotency-key": idempotency_key},
+        )
+        if answer.status != 200:
+            raise failure_of(answer.status, answer.headers, answer.body, secrets=self._secrets)
+        return _completion(answer)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _body(self, request: LlmCall, model: str) -> dict[str, Any]:
+        """Return the request. Sampling parameters go only where they were given: newer models refuse any."""
+        body: dict[str, Any] = {
+            **self._config.endpoint.extra_body,
+            "model": model,
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        }
+        if request.max_output_tokens is not None:
+            body[self._config.endpoint.output_tokens_field] = request.max_output_tokens
+        for name in ("temperature", "top_p", "seed"):
+            if (value := getattr(request, name)) is not None:
+                body[name] = value
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.output_schema is not None:
+            schema = {"name": "output", "schema": request.output_schema, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+
+def _completion(answer: Answer) -> Completion:
+    try:
+        body = json.loads(answer.body)
+        choice = body["choices"][0]
+        message, finish = choice["message"], str(choice.get("finish_reason") or "")
+        text = message.get("content") or ""
+        refusal = message.get("refusal")
+        usage = _usage(body.get("usage") or {})
+        model = str(body.get("model") or "")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        kind = answer.headers.get("content-type", "no content-type").partition(";")[0][:60]
+        raise AdapterError(
+            ErrorKind.SERVER_ERROR, f"the endpoint answered 200 with something that is no chat completion ({kind})"
+        ) from None
+    if finish == "content_filter" or (refusal and not text):
+        raise AdapterError(ErrorKind.CONTENT_FILTERED, "the provider refused the content")
+    if not isinstance(text, str):
+        raise AdapterError(ErrorKind.SERVER_ERROR, "the endpoint's answer has no text")
+    return Completion(text, finish, usage, model)
+
+
+def _usage(raw: dict[str, Any]) -> Usage:
+    """Map the provider's counts; ``prompt_tokens`` already includes what the cache read and wrote."""
+    prompt = raw.get("prompt_tokens_details") or {}
+    answer = raw.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=_count(raw, "prompt_tokens"),
+        cached_tokens=_count(prompt, "cached_tokens"),
+        cache_write_tokens=_count(prompt, "cache_write_tokens"),
+        output_tokens=_count(raw, "completion_tokens"),
+        reasoning_tokens=_count(answer, "reasoning_tokens"),
+    )
+
+
+def _count(raw: dict[str, Any], name: str) -> int:
+    return max(0, int(raw.get(name) or 0))

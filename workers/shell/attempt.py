@@ -1,0 +1,235 @@
+"""One attempt: exactly one provider call, or a reason why there was none. Always one `Result`, whatever happens.
+
+The order:
+    1. refuse without a call: job cancelled, `not_after_ms` passed
+    2. fetch the call where it travelled as a claim check
+    3. make the one call, bounded by `timeout_ms`
+    4. judge the answer: truncated, malformed, or good
+    5. price it, and put a large output into the object store
+(The journal on ``attempts.<pool>`` gets its ``started`` before 3 and its ``ended`` after 5: next issue, mechanics C4.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from headrace.runtime.objects import ObjectStore
+from headrace.schemas.codec import decode, encode
+from headrace.schemas.errors import AdapterError, ContractError, ErrorKind, HeadraceError
+from headrace.schemas.messages import Failure, LlmCall, Result, Task
+from headrace.schemas.pools import Pool
+from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
+from headrace.workers.core.cost import cost_microusd
+from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
+
+log = structlog.get_logger("headrace.attempt")
+
+MAX_CALL_REF_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of an attempt, ready to be sent."""
+
+    result: Result
+    value: bytes
+    """The result as it travels."""
+    called: bool
+    """Whether the provider was asked."""
+
+
+class AttemptRunner:
+    """Runs the attempts of one pool.
+
+    Args:
+        pool_name: the pool, as its topics are called.
+        worker: this process, for results.
+        is_cancelled: whether a job is known to be cancelled.
+        objects: opens the object store when it is first needed.
+        inline_bytes: above this an output travels as a reference.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool_name: str,
+        pool: Pool,
+        adapter: Adapter,
+        worker: str,
+        is_cancelled: Callable[[str], bool],
+        objects: Callable[[], ObjectStore],
+        inline_bytes: int,
+    ) -> None:
+        # Looked at once: isinstance of a protocol costs more than a whole echo.
+        self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
+        self.immediate = self._immediate is not None
+        self._pool_name = pool_name
+        self._pool = pool
+        self._adapter = adapter
+        self._worker = worker
+        self._is_cancelled = is_cancelled
+        self._objects = objects
+        self._inline_bytes = inline_bytes
+        self._schemas = OutputSchemas()
+
+    def run_now(self, task: Task) -> Ended | None:
+        """Answer at once where nothing has to be waited for; None: `run` is needed."""
+        if refused := self._refusal(task):
+            return self._ended(refused, called=False)
+        if task.call is None or self._immediate is None:
+            return None
+        try:
+            completion = self._immediate.complete(task.call, model=self._pool.model)
+            ended = self._ended(self._judge(task, task.call, completion, 0), called=True)
+        except AdapterError as error:
+            return self._ended(self.failed(task, error.kind, error.message), called=True)
+        except Exception as error:
+            return self._ended(self._unexpected(task, error), called=True)
+        return ended if len(ended.value) <= self._inline_bytes else None
+
+    async def run(self, task: Task) -> Ended:
+        """Make the attempt. Cancelled from outside, it raises CancelledError and sends nothing."""
+        if refused := self._refusal(task):
+            return self._ended(refused, called=False)
+        try:
+            call = task.call if task.call is not None else await asyncio.to_thread(self._fetch, task)
+        except HeadraceError as error:
+            # A store that does not answer may answer later; an object that is gone or wrong will not come back.
+            kind = ErrorKind.INTERNAL if isinstance(error, ContractError) else ErrorKind.NETWORK
+            return self._ended(self.failed(task, kind, error.message), called=False)
+        except Exception as error:
+            return self._ended(self._unexpected(task, error), called=False)
+        result = await self._call(task, call)
+        ended = self._ended(result, called=True)
+        if len(ended.value) <= self._inline_bytes:
+            return ended
+        return self._ended(await asyncio.to_thread(self._by_reference, task, result), called=True)
+
+    def failed(
+        self, task: Task, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None, call_ms: int = 0
+    ) -> Result:
+        """Return a failed result of this task."""
+        failure = Failure(kind=kind, message=message, retry_after_ms=retry_after_ms)
+        return self._result(task, failure=failure, call_ms=call_ms)
+
+    def refused(self, task: Task, kind: ErrorKind, message: str) -> Ended:
+        """Return the ending of an attempt that was stopped from outside."""
+        return self._ended(self.failed(task, kind, message), called=True)
+
+    def crashed(self, task: Task, error: BaseException) -> Ended:
+        """Return the ending of an attempt that raised what it never should."""
+        return self._ended(self._unexpected(task, error), called=True)
+
+    def _refusal(self, task: Task) -> Result | None:
+        if self._is_cancelled(task.job_id):
+            return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
+        if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
+            return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, "the deadline passed before the call could start")
+        return None
+
+    def _fetch(self, task: Task) -> LlmCall:
+        if task.call_ref is None:
+            raise ContractError("the task has neither a call nor a reference to one")
+        if task.call_ref.size_bytes > MAX_CALL_REF_BYTES:
+            raise ContractError(f"the call's reference is above {MAX_CALL_REF_BYTES} bytes")
+        content = self._objects().get(task.call_ref)
+        try:
+            return LlmCall.model_validate_json(content)
+        except ValueError:
+            raise ContractError(f"object {task.call_ref.key} is no call") from None
+
+    async def _call(self, task: Task, call: LlmCall) -> Result:
+        started = time.monotonic()
+        timeout_s = task.timeout_ms / 1_000
+        key = f"{task.task_id}:{task.attempt}"
+        try:
+            async with asyncio.timeout(timeout_s):
+                completion = await self._adapter.call(
+                    call, model=self._pool.model, timeout_s=timeout_s, idempotency_key=key
+                )
+            return self._judge(task, call, completion, _since_ms(started))
+        except TimeoutError:
+            message = f"no answer within {timeout_s:g} s"
+            return self.failed(task, ErrorKind.TIMEOUT, message, call_ms=_since_ms(started))
+        except AdapterError as error:
+            wish = error.retry_after_ms
+            return self.failed(task, error.kind, error.message, retry_after_ms=wish, call_ms=_since_ms(started))
+        except Exception as error:
+            return self._unexpected(task, error)
+
+    def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
+        """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
+        truncated = completion.finish_reason == "length"
+        output: Any = completion.text
+        failure = None
+        if call.output_schema is not None and truncated:
+            failure = Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
+        elif call.output_schema is not None:
+            try:
+                output = self._schemas.parse(completion.text, call.output_schema)
+            except OutputMismatch as mismatch:
+                failure = Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
+            except SchemaInvalid as invalid:
+                failure = Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
+        return self._result(
+            task,
+            failure=failure,
+            output=None if failure else output,
+            truncated=truncated,
+            finish_reason=completion.finish_reason,
+            usage=completion.usage,
+            cost_microusd=cost_microusd(completion.usage, self._pool.price),
+            model=completion.model,
+            call_ms=call_ms,
+        )
+
+    def _by_reference(self, task: Task, result: Result) -> Result:
+        try:
+            content = json.dumps(result.output, ensure_ascii=False, separators=(",", ":")).encode()
+            return result.model_copy(update={"output": None, "output_ref": self._objects().put(content)})
+        except Exception as error:
+            reason = error.message if isinstance(error, HeadraceError) else type(error).__name__
+            failure = Failure(kind=ErrorKind.INTERNAL, message=f"the answer is too large to travel inline: {reason}")
+            log.error("output.not_stored", task_id=task.task_id, reason=reason)
+            return result.model_copy(update={"output": None, "failure": failure})
+
+    def _unexpected(self, task: Task, error: BaseException) -> Result:
+        log.error("attempt.crashed", task_id=task.task_id, attempt=task.attempt, exc_info=error)
+        return self.failed(task, ErrorKind.INTERNAL, f"unexpected {type(error).__name__} in the worker; see its log")
+
+    def _result(self, task: Task, **fields: Any) -> Result:
+        return Result(
+            task_id=task.task_id,
+            job_id=task.job_id,
+            attempt=task.attempt,
+            endpoint=self._pool.endpoint,
+            pool=self._pool_name,
+            worker=self._worker,
+            **fields,
+        )
+
+    @staticmethod
+    def _ended(result: Result, *, called: bool) -> Ended:
+        try:
+            return Ended(result, encode(result), called)
+        except Exception as error:  # For example a lone surrogate in a provider's text.
+            message = f"the answer cannot be written as JSON: {type(error).__name__}"
+            failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
+            result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
+            return Ended(result, encode(result), called)
+
+
+def read_task(value: bytes | None, headers: dict[str, str]) -> Task:
+    """Decode a task; see `schemas.codec.decode` for what it raises."""
+    return decode(Task, value, headers)
+
+
+def _since_ms(started: float) -> int:
+    return round((time.monotonic() - started) * 1_000)

@@ -1,0 +1,108 @@
+"""Follows the `control` topic: standing orders, of which a worker obeys the cancellation of jobs.
+
+Without a group, from the beginning: the topic is compacted, and a tombstone lifts an order. It is read to its end
+before intake, so that no task of a cancelled job is started because the order was not known yet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import cast
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from headrace.runtime.health import Heartbeats
+from headrace.runtime.kafka import ClientConfig
+from headrace.schemas.codec import decode, header_map
+from headrace.schemas.errors import ContractError, DependencyUnavailable
+from headrace.schemas.messages import Control
+
+log = structlog.get_logger("headrace.control")
+
+JOB_PREFIX = "job/"
+_RawHeaders = list[tuple[str, bytes | str | None]] | None
+
+
+class ControlFollower:
+    """Knows the jobs that are cancelled.
+
+    Args:
+        config: options of a reader without a group.
+        on_cancel: told each newly cancelled job, from the follower's thread.
+    """
+
+    def __init__(
+        self, config: ClientConfig, *, topic: str, on_cancel: Callable[[str], None], heartbeats: Heartbeats
+    ) -> None:
+        self._config = config
+        self._topic = topic
+        self._on_cancel = on_cancel
+        self._heartbeats = heartbeats
+        self._cancelled: set[str] = set()
+        self._caught_up = Event()
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="control", daemon=True)
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Return whether a job is cancelled, as far as is known here."""
+        return job_id in self._cancelled
+
+    def start(self, timeout_s: float) -> None:
+        """Follow, and return once the topic is read to its end.
+
+        Raises:
+            DependencyUnavailable: its end is not reached in time.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + timeout_s
+        while not self._caught_up.wait(0.05):
+            if time.monotonic() > deadline:
+                self.close()
+                raise DependencyUnavailable(
+                    f"topic {self._topic} could not be read to its end within {timeout_s:g} s",
+                    "see headrace doctor; the topic needs a leader and the worker read access",
+                )
+        log.info("control.read", cancelled_jobs=len(self._cancelled))
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        # One partition by the catalogue, so that orders have one sequence.
+        consumer = Consumer({**self._config, "queued.max.messages.kbytes": 1_024})
+        consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+        try:
+            while not self._stop.is_set():
+                self._heartbeats.beat("control")
+                for message in consumer.consume(1_000, 0.05):
+                    self._take(message)
+        finally:
+            self._heartbeats.forget("control")
+            consumer.close()
+
+    def _take(self, message: Message) -> None:
+        if (error := message.error()) is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._caught_up.set()
+            return
+        subject = (message.key() or b"").decode(errors="replace")
+        if not subject.startswith(JOB_PREFIX):
+            return
+        job_id = subject[len(JOB_PREFIX) :]
+        if message.value() is None:
+            self._cancelled.discard(job_id)
+            return
+        try:
+            order = decode(Control, message.value(), header_map(cast(_RawHeaders, message.headers())))
+        except ContractError as problem:
+            log.warning("control.unread", subject=subject, offset=message.offset(), reason=problem.message)
+            return
+        if order.action == "cancel" and job_id not in self._cancelled:
+            self._cancelled.add(job_id)
+            self._on_cancel(job_id)

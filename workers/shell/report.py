@@ -1,0 +1,86 @@
+"""What an attempt leaves behind besides its result: one canonical log line, and the metrics."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from headrace.runtime import metrics
+from headrace.runtime.telemetry import trace_id
+from headrace.schemas.codec import Headers
+from headrace.schemas.messages import Lane, Result, Task, Usage
+
+log = structlog.get_logger("headrace.attempt")
+
+
+class AttemptReport:
+    """Reports the attempts of one pool.
+
+    Args:
+        quiet: log attempts that succeeded at debug level; for adapters in process, whose attempts cost microseconds.
+    """
+
+    def __init__(self, pool: str, endpoint: str, *, quiet: bool) -> None:
+        self._pool = pool
+        self._endpoint = endpoint
+        self._quiet = quiet
+        self._log = log.bind()
+        self._ok = {lane: metrics.TASKS.labels(pool, lane.value, "ok") for lane in Lane}
+        self._calls_ok = metrics.CALLS.labels(pool, endpoint, "ok")
+        self._wait = {lane: metrics.QUEUE_SECONDS.labels(pool, lane.value) for lane in Lane}
+        self._seconds = metrics.CALL_SECONDS.labels(pool, endpoint)
+        self._cost = metrics.COST.labels(pool)
+        types = ("input", "cached", "cache_write", "output", "reasoning")
+        self._tokens = {name: metrics.TOKENS.labels(pool, name) for name in types}
+
+    def started(self, task: Task) -> None:
+        """Note how long the task waited."""
+        if task.dispatched_at_ms:
+            self._wait[task.lane].observe(max(0.0, time.time() - task.dispatched_at_ms / 1_000))
+
+    def ended(self, task: Task, result: Result, *, called: bool, trace: Headers) -> None:
+        """Count the attempt and write its canonical line."""
+        self._count(task.lane, result, called)
+        if result.failure is None and self._quiet:
+            self._log.debug("attempt.finished", task_id=task.task_id, attempt=task.attempt)
+            return
+        ids = {"job_id": task.job_id, "task_id": task.task_id, "attempt": task.attempt, "step": task.step}
+        where = {"pool": self._pool, "lane": task.lane.value, "endpoint": self._endpoint, "model": result.model}
+        spent = {
+            "call_ms": result.call_ms,
+            "input_tokens": result.usage.input_tokens,
+            "output_tokens": result.usage.output_tokens,
+            "cost_microusd": result.cost_microusd,
+        }
+        traced = {"trace_id": trace_id(trace)} if trace else {}
+        if result.failure is None:
+            self._log.info("attempt.finished", **ids, **where, **spent, truncated=result.truncated, **traced)
+            return
+        failure = {"kind": result.failure.kind.value, "message": result.failure.message, "called": called}
+        self._log.warning("attempt.failed", **ids, **where, **spent, **failure, **traced)
+
+    def _count(self, lane: Lane, result: Result, called: bool) -> None:
+        kind = result.failure.kind.value if result.failure else "ok"
+        (metrics.TASKS.labels(self._pool, lane.value, kind) if result.failure else self._ok[lane]).inc()
+        if not called:
+            return
+        (metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok).inc()
+        self._seconds.observe(result.call_ms / 1_000)
+        self._count_usage(result.usage)
+        if result.cost_microusd:
+            self._cost.inc(result.cost_microusd)
+
+    def _count_usage(self, usage: Usage) -> None:
+        for name, counter in self._tokens.items():
+            if number := getattr(usage, _FIELDS[name]):
+                counter.inc(number)
+
+
+_FIELDS = {
+    "input": "input_tokens",
+    "cached": "cached_tokens",
+    "cache_write": "cache_write_tokens",
+    "output": "output_tokens",
+    "reasoning": "reasoning_tokens",
+}

@@ -1,0 +1,69 @@
+"""What a worker checks before it takes work: the broker, its topics, and whether its endpoint listens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+import structlog
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from headrace.runtime.kafka import wait_for_broker
+from headrace.runtime.settings import Settings
+from headrace.schemas.errors import DependencyUnavailable, TopicMismatch
+from headrace.schemas.messages import Lane
+from headrace.workers.settings import WorkerPlan
+
+log = structlog.get_logger("headrace.worker")
+
+
+def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
+    """Return the partition counts of the pool's topics once they all exist.
+
+    Topics are made by ``headrace topics apply`` or by the orchestrator, which may be starting at this moment.
+
+    Raises:
+        DependencyUnavailable: no broker, or a topic is missing when the time is over.
+    """
+    names = settings.topic_names
+    wanted = [
+        *(names.tasks(plan.pool_name, lane) for lane in Lane),
+        names.results,
+        names.control,
+        names.dead_letters,
+    ]
+    admin = wait_for_broker(settings)
+    deadline = time.monotonic() + settings.kafka.connect_timeout_s
+    while missing := [name for name in wanted if name not in (found := _partition_counts(admin))]:
+        if time.monotonic() >= deadline:
+            raise TopicMismatch(f"topics are missing: {', '.join(missing)}", "headrace topics apply")
+        time.sleep(0.2)
+    return {name: found[name] for name in wanted}
+
+
+def _partition_counts(admin: AdminClient) -> dict[str, int]:
+    try:
+        found = admin.list_topics(timeout=5.0).topics
+    except KafkaException as error:
+        raise DependencyUnavailable(f"Kafka does not answer: {error.args[0].str()}", "see headrace doctor") from None
+    return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+
+async def warn_if_closed(plan: WorkerPlan) -> None:
+    """Warn where nothing listens at the endpoint. The worker runs on: calls fail as ``network`` and are retried."""
+    if not plan.endpoint.base_url:
+        return
+    url = urlsplit(plan.endpoint.base_url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(2.0):
+            _, writer = await asyncio.open_connection(url.hostname, port)
+    except (OSError, TimeoutError):
+        log.warning("endpoint.unreachable", endpoint=plan.pool.endpoint, host=url.hostname, port=port)
+        return
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
