@@ -14,7 +14,7 @@ from headrace.schemas.errors import DependencyUnavailable
 Place = tuple[str, int]
 """A topic and a partition."""
 
-_Spec: Any = kafka_admin.OffsetSpec  # type: ignore[attr-defined]
+_Spec: Any = kafka_admin.OffsetSpec
 
 
 def ends(admin: AdminClient, places: Iterable[Place], *, timeout_s: float = 10.0) -> dict[Place, int]:

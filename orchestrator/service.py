@@ -1,0 +1,269 @@
+"""An orchestrator process from start to end.
+
+Start: 1 pools and workflows load · 2 the broker answers and the topics are right · 3 a producer takes over its id ·
+4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is finished, the
+group is left. A second signal exits at once: what is open is aborted by the successor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from contextlib import ExitStack
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
+
+from headrace.orchestrator.core import machine
+from headrace.orchestrator.core.acceptance import content_hash
+from headrace.orchestrator.core.graph import Graph, compile_workflow
+from headrace.orchestrator.core.view import Environment, Limits
+from headrace.orchestrator.core.window import DispatchWindow
+from headrace.orchestrator.settings import Slot, claim_slot
+from headrace.orchestrator.shell.assignment import Assignment
+from headrace.orchestrator.shell.decider import Decider
+from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.input import Input
+from headrace.orchestrator.shell.intake import Intake
+from headrace.orchestrator.shell.log_clock import LogClock
+from headrace.orchestrator.shell.loop import Loop
+from headrace.orchestrator.shell.ownership import Ownership
+from headrace.orchestrator.shell.partition import Partition
+from headrace.orchestrator.shell.restore import Restorer
+from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.tokens import counter_named, token_counter
+from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
+from headrace.orchestrator.shell.writer import Writer
+from headrace.runtime.health import AdminServer, Heartbeats
+from headrace.runtime.kafka import group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.objects import ObjectStore, open_objects
+from headrace.runtime.pools import load_pools
+from headrace.runtime.settings import Settings
+from headrace.runtime.topic_limits import max_message_bytes
+from headrace.runtime.topic_plan import ensure_topics
+from headrace.runtime.transaction import TransactionSession, abort_orphan
+from headrace.schemas.errors import ConfigError
+from headrace.schemas.pools import PoolsFile
+
+log = structlog.get_logger("headrace.orchestrator")
+
+PREFETCH_RECORDS = 20_000
+"""A few batches ahead; state, not input, is what fills an orchestrator's memory."""
+
+
+def now_ms() -> int:
+    """Return the time."""
+    return time.time_ns() // 1_000_000
+
+
+def environment_for(
+    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, objects: ObjectStore | None
+) -> Environment:
+    """Return what decisions need, with the functions of this process in it."""
+
+    @lru_cache(maxsize=256)
+    def compile_text(text: str) -> Graph:
+        return compile_workflow(json.loads(text), pools=pools.pools)
+
+    def resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
+        return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow)
+
+    def load(ref: Any) -> bytes:
+        if objects is None:
+            raise ConfigError("a payload lies in an object store", "install the extra `objects`")
+        return objects.get(ref)
+
+    rule, _ = token_counter()
+    counters = {name: count for name in ("chars4", rule) if (count := counter_named(name)) is not None}
+    limits = settings.orchestrator
+    return Environment(
+        pools=pools.pools,
+        limits=Limits(
+            max_in_flight=limits.max_in_flight,
+            inline_bytes=settings.objects.inline_bytes,
+            item_inline_bytes=settings.objects.item_inline_bytes,
+            retention_ms=limits.retention_s * 1000,
+        ),
+        resolve=resolve,
+        compile=compile_text,
+        load=load,
+        counters=counters,
+        tokens_rule=rule,
+        public_pools=tuple(name for name, pool in pools.pools.items() if pools.endpoints[pool.endpoint].public),
+        objects=objects is not None,
+    )
+
+
+def object_store(settings: Settings) -> ObjectStore | None:
+    """Return the object store, or None where the extra is not installed."""
+    try:
+        return open_objects(settings)
+    except ConfigError as error:
+        if settings.objects.url:
+            raise
+        log.warning("objects.missing", error=error.message)
+        return None
+
+
+class Orchestrator:
+    """The parts of one instance, wired.
+
+    Args:
+        settings: the settings.
+        slot: names its transactional id and its static member.
+        pools: the pools file.
+        environment: what decisions need.
+        objects: the object store, or None.
+        admin: an admin client of a broker that answers, with topics that are right.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        slot: Slot,
+        pools: PoolsFile,
+        environment: Environment,
+        objects: ObjectStore | None,
+        admin: AdminClient,
+    ) -> None:
+        topics, limits = settings.topic_names, settings.orchestrator
+        self.beats = Heartbeats()
+        transactional = transactional_config(settings, topics.transactional_id(slot.name))
+        self._session = TransactionSession(transactional, track=topics.state)
+        assignment = Assignment(topics, incremental=settings.kafka.group_protocol == "consumer")
+        self._consumer: Any = Consumer(
+            {
+                **group_config(
+                    settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"
+                ),
+                # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
+                "auto.offset.reset": "error",
+                "queued.min.messages": PREFETCH_RECORDS,
+            }
+        )
+        assignment.subscribe(self._consumer)
+        working: dict[int, Partition] = {}
+        encoder = Encoder(
+            topics,
+            list(pools.pools),
+            max_bytes=max_message_bytes(admin, settings, list(pools.pools)),
+            inline_bytes=settings.objects.inline_bytes,
+            objects=objects,
+        )
+        decider = Decider(
+            machine,
+            intake=Intake(
+                partitions=settings.topics.partitions,
+                content_hash=content_hash,
+                jitter=random.random,
+            ),
+            encoder=encoder,
+            window=DispatchWindow(limits.pool_window),
+            partitions=working,
+            topics=topics,
+            by=f"orchestrator-{slot.name}",
+            max_markers=limits.max_markers,
+            now_ms=now_ms,
+        )
+        read = Input(self._consumer, assignment=assignment, working=working, results=topics.results)
+        writer = Writer(
+            self._session,
+            encoder=encoder,
+            working=working,
+            topics=topics,
+            group=self._consumer.consumer_group_metadata,
+        )
+        restorer = Restorer(
+            reader_config(settings, "orchestrator-restore"),
+            topics=topics,
+            admin=admin,
+            own_id=self._session.transactional_id,
+            abort=lambda transactional_id: abort_orphan(transactional, transactional_id),
+        )
+        ownership = Ownership(
+            working,
+            assignment=assignment,
+            restorer=restorer,
+            session=self._session,
+            writer=writer,
+            decider=decider,
+            input=read,
+            topics=topics,
+            make_store=lambda partition: PartitionStore(partition, environment),
+        )
+        self.loop = Loop(
+            limits,
+            input=read,
+            assignment=assignment,
+            ownership=ownership,
+            decider=decider,
+            writer=writer,
+            clock=LogClock(admin, topics.results, self._consumer),
+            now_ms=now_ms,
+            beat=lambda: self.beats.beat("loop"),
+        )
+        self.working = working
+
+    def run(self) -> None:
+        """Work until told to stop, then leave the group.
+
+        Raises:
+            HeadraceError: it cannot start, or cannot go on.
+        """
+        try:
+            self._session.open()
+            self.loop.run()
+        finally:
+            self._session.close()
+            self._consumer.close()
+
+
+def run_orchestrator(settings: Settings) -> int:
+    """Run one instance until a signal; return the exit code.
+
+    Raises:
+        HeadraceError: it cannot start, or cannot go on.
+    """
+    pools = load_pools(settings.pools_file)
+    catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools)
+    objects = object_store(settings)
+    environment = environment_for(settings, pools, catalogue, objects)
+    admin = wait_for_broker(settings)
+    ensure_topics(admin, settings, list(pools.pools))
+    with ExitStack() as held:
+        slot = claim_slot(settings)
+        held.callback(slot.release)
+        instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
+        _watch_signals(instance.loop)
+        server = AdminServer(
+            settings.admin,
+            "orchestrator",
+            live=instance.beats.stale,
+            ready=instance.loop.ready,
+            info={"slot": slot.name},
+        )
+        held.callback(server.close)
+        log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())
+        instance.run()
+    log.info("orchestrator.stopped", slot=slot.name)
+    return 0
+
+
+def _watch_signals(loop: Loop) -> None:
+    seen: list[int] = []
+
+    def signalled(number: int, _frame: Any) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        loop.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signalled)
