@@ -23,8 +23,6 @@ from headrace.console.commands import (
     topics,
     watch,
 )
-from headrace.console.commands import model as model_commands
-from headrace.console.commands import workflow as workflow_commands
 
 EPILOG = (
     "Exit codes: 0 done or drained; 1 failed (also: the job did not succeed); 2 usage or settings; "
@@ -64,7 +62,6 @@ app.command(rich_help_panel="Jobs")(jobs.cancel)
 app.command(rich_help_panel="Operate")(lag.lag)
 app.add_typer(topics.app, rich_help_panel="Operate")
 app.add_typer(dead_letters.app, rich_help_panel="Operate")
-app.add_typer(workflow_commands.app, rich_help_panel="Operate")
 app.add_typer(config.app, rich_help_panel="Operate")
 app.command(rich_help_panel="Operate")(doctor.doctor)
 app.command(rich_help_panel="Run")(services.orchestrator)
@@ -74,7 +71,31 @@ app.command(rich_help_panel="On this machine")(demo.demo)
 app.command(rich_help_panel="On this machine")(local.up)
 app.command(rich_help_panel="On this machine")(local.down)
 app.add_typer(kafka.app, rich_help_panel="On this machine")
-app.add_typer(model_commands.app, rich_help_panel="On this machine")
+
+
+HEAVY = {
+    "model": ("Serve open-weights models on this machine.", "On this machine"),
+    "workflow": ("Check and show workflows.", "Operate"),
+}
+"""Groups that import much: loaded only when they are named, so that ``headrace --help`` stays quick."""
+
+
+def _mount_heavy(arguments: list[str]) -> None:
+    for name, (text, panel) in HEAVY.items():
+        if name in arguments:
+            module = import_module(f"headrace.console.commands.{name}")
+            app.add_typer(module.app, name=name, help=text, rich_help_panel=panel)
+        else:
+            app.add_typer(_stub(), name=name, help=text, rich_help_panel=panel)
+
+
+def _stub() -> typer.Typer:
+    """Return a group that only stands in the help."""
+    stub = typer.Typer()
+    stub.command("-", hidden=True)(lambda: None)
+    stub.callback()(lambda: None)
+    return stub
+
 
 
 def main() -> None:
