@@ -53,9 +53,7 @@ def provider_command(port: int, script: Path | None = None) -> list[str]:
     return [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(port), *more]
 
 
-def orchestrator_spec(
-    settings: Settings, number: int, *, workflows: list[Path], max_restarts: int = 0
-) -> ProcessSpec:
+def orchestrator_spec(settings: Settings, number: int, *, workflows: list[Path], max_restarts: int = 0) -> ProcessSpec:
     """Return one orchestrator; its slot follows from its number, so a restart takes its own place."""
     from headrace.runtime.supervisor import ProcessSpec
 

@@ -16,7 +16,9 @@ from headrace.console.options import Pools, Prefix, Servers, connected
 
 
 def orchestrator(
-    slot: Annotated[str | None, typer.Option(help="Names this instance, stable over restarts; default: the host.")] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="Names this instance, stable over restarts; default: the host.")
+    ] = None,
     workflows: Annotated[list[Path] | None, typer.Option(help="Folder or file of workflows; repeatable.")] = None,
     bootstrap_servers: Servers = None,
     prefix: Prefix = None,
