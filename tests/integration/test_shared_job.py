@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-
 from benchmarks.deployment import Deployment, deployment
+
 from headrace.console.client import HeadraceClient
 from headrace.schemas.messages import JobStatus
 
