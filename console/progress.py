@@ -110,7 +110,7 @@ def _pools(report: JobReport, lags: Sequence[PoolLag]) -> Table:
     for name in dict.fromkeys([*(lag.pool for lag in lags), *report.pools]):
         lanes = [lag for lag in lags if lag.pool == name]
         used = report.pools.get(name)
-        oldest = max((lag.oldest_ms or 0 for lag in lanes), default=0)
+        oldest = max((lag.oldest_age_ms or 0 for lag in lanes), default=0)
         table.add_row(
             Text(name),
             str(sum(lag.waiting for lag in lanes)),
