@@ -31,18 +31,23 @@ EPILOG = (
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from headrace import __version__
+
+        typer.echo(f"headrace {__version__}")
+        raise typer.Exit
+
+
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[  # noqa: ARG001 - its callback acts, before any command is looked for
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: HEADRACE_DEBUG]")] = False,
 ) -> None:
     """Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out."""
     if debug:
         os.environ[failure.DEBUG_VARIABLE] = "1"
-    if version:
-        from headrace import __version__
-
-        typer.echo(f"headrace {__version__}")
-        raise typer.Exit
 
 
 HEAVY = {
