@@ -210,7 +210,8 @@ def _broker(settings: Settings, folder: Path) -> Iterator[Broker]:
 def _own_settings(settings: Settings, broker: Broker, folder: Path, answerers: Answerers) -> Settings:
     """Return settings with a prefix of this run's own: no run sees another's records."""
     pools = folder / "pools.yaml"
-    pools.write_text(yaml.safe_dump(answerers.pools), encoding="utf-8")
+    used = {name: pool for name, pool in answerers.pools["pools"].items() if name in WORKERS}
+    pools.write_text(yaml.safe_dump({**answerers.pools, "pools": used}), encoding="utf-8")
     topics = settings.topics.model_copy(
         update={
             "prefix": f"{PREFIX}{uuid.uuid4().hex[:8]}",

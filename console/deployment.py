@@ -1,4 +1,4 @@
-"""The processes of a deployment on this machine: what they are called, how they are started, how they are known ready."""
+"""The processes of a deployment on this machine: their names, how they are started and known to be ready."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def service_environment(
     added = {
         "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "HEADRACE_TOPICS__PREFIX": settings.topics.prefix,
+        "HEADRACE_TOPICS__PARTITIONS": str(settings.topics.partitions),
+        "HEADRACE_TOPICS__TASK_PARTITIONS": str(settings.topics.task_partitions),
         "HEADRACE_DATA_DIR": str(settings.data_path.absolute()),
     }
     if settings.pools_file is not None:

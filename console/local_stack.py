@@ -80,7 +80,7 @@ class LocalStack:
         ensure_topics(wait_for_broker(settings), settings, pools.pools)
         logs = settings.data_path / "logs"
         self.supervisor = self._held.enter_context(Supervisor(logs))
-        for spec in local_endpoints(pools, settings.data_path, scripted=self._size.scripted):
+        for spec in local_endpoints(pools, scripted=self._size.scripted):
             self.supervisor.start(spec)
         start_together(self.supervisor, list(self._services(settings, pools)))
         self._held.callback(forget_up, settings)
@@ -127,7 +127,7 @@ def start_together(supervisor: Supervisor, specs: list[ProcessSpec]) -> None:
             started.result()
 
 
-def local_endpoints(pools: PoolsFile, folder: Path, *, scripted: bool) -> Iterator[ProcessSpec]:
+def local_endpoints(pools: PoolsFile, *, scripted: bool) -> Iterator[ProcessSpec]:
     """Yield what must be started behind endpoints on the loopback interface where nobody listens yet.
 
     Raises:

@@ -58,15 +58,15 @@ class Screen:
             if isinstance(one, Event):
                 continue  # The report that follows says the same with numbers.
             last = one
-            self._refresh_lag()
+            self._refresh_lag(now=one.finished)
             if self._live:
                 self._live.update(_drawing(one, self._lag))
             else:
                 self._print(one)
         return last
 
-    def _refresh_lag(self) -> None:
-        if time.monotonic() - self._lag_at >= _LAG_EVERY_S:
+    def _refresh_lag(self, *, now: bool) -> None:
+        if now or time.monotonic() - self._lag_at >= _LAG_EVERY_S:
             self._lag_at, self._lag = time.monotonic(), self._lags()
 
     def _print(self, report: JobReport) -> None:
@@ -110,7 +110,7 @@ def _pools(report: JobReport, lags: Sequence[PoolLag]) -> Table:
     for name in dict.fromkeys([*(lag.pool for lag in lags), *report.pools]):
         lanes = [lag for lag in lags if lag.pool == name]
         used = report.pools.get(name)
-        oldest = max((lag.oldest_ms or 0 for lag in lanes), default=0)
+        oldest = max((lag.oldest_age_ms or 0 for lag in lanes), default=0)
         table.add_row(
             Text(name),
             str(sum(lag.waiting for lag in lanes)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHOWN_NOTES = 5
 
 
-def demo(
+def demo(  # noqa: PLR0917 - typer makes options of them
     document: Annotated[str, typer.Option(help="default (7,000 tokens), long (35,000), or a text file.")] = "default",
     scripted: Annotated[bool, typer.Option("--provider", help="Scripted answers in place of a model.")] = False,
     large: Annotated[str | None, typer.Option(help="GGUF file or URL of pool large; default: the small one.")] = None,

@@ -9,9 +9,7 @@ import typer
 from headrace.console.options import AsJson, Pools, Prefix, Servers, connected
 
 
-def lag(
-    as_json: AsJson = False, bootstrap_servers: Servers = None, prefix: Prefix = None, pools: Pools = None
-) -> None:
+def lag(as_json: AsJson = False, bootstrap_servers: Servers = None, prefix: Prefix = None, pools: Pools = None) -> None:
     """Show records waiting, in flight, the age of the oldest, and the members, by pool and lane.
 
     Exit codes: 0; 3 Kafka or its topics are not there.
@@ -21,7 +19,7 @@ def lag(
 
     settings = connected(bootstrap_servers, prefix, pools)
     admin = wait_for_broker(settings)
-    found = pool_lags(admin, settings, pool_names(admin, settings))
+    found = pool_lags(admin, settings, pool_names(admin, settings), ages=True)
     if as_json:
         typer.echo(json.dumps({"prefix": settings.topics.prefix, "pools": [one.plain() for one in found]}))
     else:

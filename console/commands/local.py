@@ -12,7 +12,7 @@ from headrace.console.options import Pools, Prefix, Servers, settings_from
 DOWN_TIMEOUT_S = 120.0
 
 
-def up(
+def up(  # noqa: PLR0917 - typer makes options of them
     workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes of each pool.")] = 1,
     orchestrators: Annotated[int, typer.Option(min=1, max=12, help="Orchestrator processes.")] = 1,
     workflows: Annotated[
