@@ -26,6 +26,9 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest
 
+schemas: $(STAMP) ## export the JSON Schemas of the messages
+	$(BIN)/python -m headrace.schemas.export
+
 lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -18,9 +18,9 @@ import time
 import uuid
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "integration"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from worker_fixtures import World, provider, task  # type: ignore[import-not-found]
+from tests.integration.worker_fixtures import World, provider, task
 
 
 def cpu_s(pid: int) -> float:

@@ -31,6 +31,7 @@ from headrace.orchestrator.shell.decider import Decider
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.intake import Intake
+from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.ownership import Ownership
@@ -250,6 +251,9 @@ def run_orchestrator(settings: Settings) -> int:
             info={"slot": slot.name},
         )
         held.callback(server.close)
+        lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
+        lag.start()
+        held.callback(lag.close)
         log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())
         instance.run()
     log.info("orchestrator.stopped", slot=slot.name)

@@ -1,0 +1,60 @@
+"""Exports the lag of all pools from the owner of partition 0 of ``results``: so it exists without workers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka.admin import AdminClient
+
+from headrace.runtime import metrics
+from headrace.runtime.lag import pool_lag
+from headrace.schemas.errors import DependencyUnavailable
+from headrace.schemas.topics import Topics
+
+log = structlog.get_logger("headrace.orchestrator")
+
+EVERY_S = 5.0
+
+
+class LagExporter:
+    """Asks every few seconds in a thread of its own; the loop never waits for it.
+
+    Args:
+        admin: an admin client; librdkafka's are safe to share between threads.
+        topics: names of the topics.
+        pools: names of the pools.
+        responsible: whether this instance owns partition 0 now.
+    """
+
+    def __init__(self, admin: AdminClient, topics: Topics, pools: list[str], responsible: Callable[[], bool]) -> None:
+        self._admin = admin
+        self._topics = topics
+        self._pools = pools
+        self._responsible = responsible
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lag", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a question in flight is left to its time-out."""
+        self._stopped.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(EVERY_S):
+            if not self._responsible():
+                # Two exporters would add up on a dashboard.
+                metrics.LAG.clear()
+                continue
+            try:
+                found = pool_lag(self._admin, self._topics, self._pools, timeout_s=EVERY_S)
+            except DependencyUnavailable as error:
+                log.warning("lag.unknown", error=error.message)
+                continue
+            for lag in found:
+                metrics.LAG.labels(lag.pool, lag.lane).set(lag.waiting)

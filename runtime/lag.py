@@ -1,0 +1,93 @@
+"""How much work waits for the workers of each pool: records on the task topics above the group's committed offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from headrace.runtime.offsets import Place, beginnings, ends
+from headrace.schemas.errors import DependencyUnavailable
+from headrace.schemas.messages import Lane
+from headrace.schemas.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLag:
+    """What waits in one lane of a pool."""
+
+    pool: str
+    lane: str
+    waiting: int
+    """Records above the committed offsets, those in work included."""
+    oldest_age_ms: int | None
+    """Age of the oldest of them, where it is known."""
+    members: int
+    """Consumers in the pool's group; each worker is one in each lane."""
+
+
+def pool_lag(admin: AdminClient, topics: Topics, pools: Iterable[str], *, timeout_s: float = 10.0) -> list[PoolLag]:
+    """Return the lag of each pool and lane, by four requests to the broker whatever the number of pools.
+
+    A group that never committed has everything on its topics to do.
+
+    Raises:
+        DependencyUnavailable: Kafka does not answer, or a task topic is not there.
+    """
+    names = list(pools)
+    lanes = {topics.tasks(pool, lane): (pool, lane.value) for pool in names for lane in Lane}
+    places = _places(admin, list(lanes), timeout_s)
+    last, first = ends(admin, places, timeout_s=timeout_s), beginnings(admin, places, timeout_s=timeout_s)
+    waiting = dict.fromkeys(lanes.values(), 0)
+    committed = _committed(admin, topics, names, timeout_s)
+    for place in places:
+        done = committed.get(place, -1)
+        waiting[lanes[place[0]]] += max(0, last[place] - max(done, first[place]))
+    members = _members(admin, topics, names, timeout_s)
+    return [PoolLag(pool, lane, count, None, members.get(pool, 0)) for (pool, lane), count in waiting.items()]
+
+
+def _places(admin: AdminClient, names: list[str], timeout_s: float) -> list[Place]:
+    try:
+        found = admin.list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise DependencyUnavailable(f"topics cannot be listed: {error.args[0].str()}") from None
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DependencyUnavailable(f"topics are missing: {', '.join(missing)}", "headrace topics apply")
+    return [(name, partition) for name in names for partition in found[name].partitions]
+
+
+def _committed(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[Place, int]:
+    """Return the committed offsets of every pool's group; the client takes one group a request."""
+    offsets: dict[Place, int] = {}
+    asked = [
+        admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(topics.worker_group(pool))], request_timeout=timeout_s
+        )
+        for pool in pools
+    ]
+    for answers in asked:
+        for future in answers.values():
+            try:
+                partitions: list[TopicPartition] = future.result().topic_partitions
+            except KafkaException as error:
+                raise DependencyUnavailable(f"offsets of a pool cannot be read: {error.args[0].str()}") from None
+            offsets.update({(tp.topic, tp.partition): tp.offset for tp in partitions})
+    return offsets
+
+
+def _members(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[str, int]:
+    """Return how many members each pool's group has; a group that nobody ever joined is not known to Kafka."""
+    found: dict[str, int] = {}
+    groups = {topics.worker_group(pool): pool for pool in pools}
+    if not groups:
+        return found
+    for group, future in admin.describe_consumer_groups(list(groups), request_timeout=timeout_s).items():
+        try:
+            found[groups[group]] = len(future.result().members)
+        except KafkaException:
+            found[groups[group]] = 0
+    return found
