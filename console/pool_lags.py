@@ -48,7 +48,7 @@ def pool_names(admin: AdminClient, settings: Settings) -> list[str]:
     Raises:
         TopicMismatch: there are none.
     """
-    start, end = f"{settings.topics.prefix}.tasks.", f".{Lane.BATCH.value}"
+    start, end = settings.topic_names.tasks("\0", Lane.BATCH).split("\0")
     try:
         topics = admin.list_topics(timeout=10.0).topics
     except KafkaException as error:
