@@ -26,10 +26,14 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest
 
+schemas: $(STAMP) ## export the JSON Schemas of the messages
+	$(BIN)/python -m headrace.schemas.export
+
 lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported schemas
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m headrace.schemas.export --check
 
 lock: ## resolve the dependencies again and write the lock with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra all --extra docker --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml

@@ -1,1 +1,1 @@
-"""What the engine itself costs, on a real broker. ``python -m benchmarks NAME`` prints one table and one line of JSON."""
+"""What the engine itself costs, on a real broker. ``python -m benchmarks NAME`` prints a table and a line of JSON."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fanout, latency
+from headrace.schemas.errors import HeadraceError
 
 BENCHMARKS = {"fanout": fanout.run, "fanout-http": fanout.run_http, "latency": latency.run}
 
@@ -22,7 +23,11 @@ def main() -> int:
     given = parser.parse_args()
     names = list(BENCHMARKS) if given.name == "all" else [given.name]
     for name in names:
-        figures = BENCHMARKS[name](given.quick)
+        try:
+            figures = BENCHMARKS[name](given.quick)
+        except HeadraceError as error:
+            print(f"error: {error.message}\n{error.hint}", file=sys.stderr)
+            return error.exit_code
         table = Table("case", "figure", "value", title=name)
         for case, values in figures.items():
             for figure, value in values.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -23,58 +24,85 @@ from headrace.console.commands import (
     topics,
     watch,
 )
-from headrace.console.commands import model as model_commands
-from headrace.console.commands import workflow as workflow_commands
 
 EPILOG = (
     "Exit codes: 0 done or drained; 1 failed (also: the job did not succeed); 2 usage or settings; "
     "3 something needed is not reachable; 130 interrupted."
 )
 
-app = typer.Typer(
-    name="headrace",
-    help="Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: HEADRACE_DEBUG]")] = False,
-) -> None:
-    """Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out."""
-    if debug:
-        os.environ[failure.DEBUG_VARIABLE] = "1"
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from headrace import __version__
 
         typer.echo(f"headrace {__version__}")
         raise typer.Exit
 
 
-app.command(rich_help_panel="Jobs")(submit.submit)
-app.command(rich_help_panel="Jobs")(jobs.status)
-app.command(rich_help_panel="Jobs")(watch.watch)
-app.command(rich_help_panel="Jobs")(jobs.outcome)
-app.command(rich_help_panel="Jobs")(jobs.cancel)
-app.command(rich_help_panel="Operate")(lag.lag)
-app.add_typer(topics.app, rich_help_panel="Operate")
-app.add_typer(dead_letters.app, rich_help_panel="Operate")
-app.add_typer(workflow_commands.app, rich_help_panel="Operate")
-app.add_typer(config.app, rich_help_panel="Operate")
-app.command(rich_help_panel="Operate")(doctor.doctor)
-app.command(rich_help_panel="Run")(services.orchestrator)
-app.command(rich_help_panel="Run")(services.worker)
-app.command(rich_help_panel="Run")(services.provider)
-app.command(rich_help_panel="On this machine")(demo.demo)
-app.command(rich_help_panel="On this machine")(local.up)
-app.command(rich_help_panel="On this machine")(local.down)
-app.add_typer(kafka.app, rich_help_panel="On this machine")
-app.add_typer(model_commands.app, rich_help_panel="On this machine")
+def root(
+    version: Annotated[  # noqa: ARG001 - its callback acts, before any command is looked for
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: HEADRACE_DEBUG]")] = False,
+) -> None:
+    """Jobs in, keyed tasks on Kafka, workers by model tier, exactly one outcome out."""
+    if debug:
+        os.environ[failure.DEBUG_VARIABLE] = "1"
+
+
+HEAVY = {
+    "model": ("Serve open-weights models on this machine.", "On this machine"),
+    "workflow": ("Check and show workflows.", "Operate"),
+}
+"""Groups that import much: loaded only when they are named, so that ``headrace --help`` stays quick."""
+
+
+def build(arguments: list[str]) -> typer.Typer:
+    """Return the application; groups of `HEAVY` are loaded if an argument names them."""
+    app = typer.Typer(
+        name="headrace",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(root)
+    app.command(rich_help_panel="Jobs")(submit.submit)
+    app.command(rich_help_panel="Jobs")(jobs.status)
+    app.command(rich_help_panel="Jobs")(watch.watch)
+    app.command(rich_help_panel="Jobs")(jobs.outcome)
+    app.command(rich_help_panel="Jobs")(jobs.cancel)
+    app.command(rich_help_panel="Operate")(lag.lag)
+    app.add_typer(topics.app, rich_help_panel="Operate")
+    app.add_typer(dead_letters.app, rich_help_panel="Operate")
+    app.add_typer(config.app, rich_help_panel="Operate")
+    app.command(rich_help_panel="Operate")(doctor.doctor)
+    app.command(rich_help_panel="Run")(services.orchestrator)
+    app.command(rich_help_panel="Run")(services.worker)
+    app.command(rich_help_panel="Run")(services.provider)
+    app.command(rich_help_panel="On this machine")(demo.demo)
+    app.command(rich_help_panel="On this machine")(local.up)
+    app.command(rich_help_panel="On this machine")(local.down)
+    app.add_typer(kafka.app, rich_help_panel="On this machine")
+    _mount_heavy(app, arguments)
+    return app
+
+
+def _mount_heavy(app: typer.Typer, arguments: list[str]) -> None:
+    for name, (text, panel) in HEAVY.items():
+        if name in arguments:
+            module = import_module(f"headrace.console.commands.{name}")
+            app.add_typer(module.app, name=name, help=text, rich_help_panel=panel)
+        else:
+            app.add_typer(_stub(), name=name, help=text, rich_help_panel=panel)
+
+
+def _stub() -> typer.Typer:
+    """Return a group that only stands in the help."""
+    stub = typer.Typer()
+    stub.command("-", hidden=True)(lambda: None)
+    stub.callback()(lambda: None)
+    return stub
 
 
 def main() -> None:
@@ -88,7 +116,7 @@ def run(arguments: list[str]) -> int:
 
     try:
         # Not standalone: click would turn Ctrl-C into "Aborted!" with code 1.
-        code = app(arguments, prog_name="headrace", standalone_mode=False)
+        code = build(arguments)(arguments, prog_name="headrace", standalone_mode=False)
     except HeadraceError as error:
         return failure.show(error)
     except (KeyboardInterrupt, typer.Abort):

@@ -1,4 +1,4 @@
-"""The processes of a deployment on this machine: what they are called, how they are started, how they are known ready."""
+"""The processes of a deployment on this machine: their names, how they are started and known to be ready."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def service_environment(
     added = {
         "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "HEADRACE_TOPICS__PREFIX": settings.topics.prefix,
+        "HEADRACE_TOPICS__PARTITIONS": str(settings.topics.partitions),
+        "HEADRACE_TOPICS__TASK_PARTITIONS": str(settings.topics.task_partitions),
         "HEADRACE_DATA_DIR": str(settings.data_path.absolute()),
     }
     if settings.pools_file is not None:
@@ -53,9 +55,7 @@ def provider_command(port: int, script: Path | None = None) -> list[str]:
     return [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(port), *more]
 
 
-def orchestrator_spec(
-    settings: Settings, number: int, *, workflows: list[Path], max_restarts: int = 0
-) -> ProcessSpec:
+def orchestrator_spec(settings: Settings, number: int, *, workflows: list[Path], max_restarts: int = 0) -> ProcessSpec:
     """Return one orchestrator; its slot follows from its number, so a restart takes its own place."""
     from headrace.runtime.supervisor import ProcessSpec
 

@@ -25,7 +25,8 @@ def common_config(settings: Settings, service: str) -> ClientConfig:
     config: ClientConfig = {
         "bootstrap.servers": kafka.bootstrap_servers or "127.0.0.1:9092",
         "client.id": f"headrace-{service}-{socket.gethostname()}-{os.getpid()}",
-        "log_level": 3,
+        # Its own lines on stderr repeat every few milliseconds while a broker is away; errors come back through calls.
+        "log_level": 0,
         # A leader change is noticed by the next request; waiting a second to ask again would be felt as a stall.
         "reconnect.backoff.max.ms": 1_000,
         **kafka.options,

@@ -23,12 +23,12 @@ from headrace.runtime.kafka_ready import wait_until_ready
 from headrace.runtime.local_kafka_config import HOST, NodePorts, broker_command, format_command, server_properties
 from headrace.runtime.local_kafka_scram import ScramUser, add_user
 from headrace.runtime.local_kafka_state import (
-    STOP_TIMEOUT_S,
     BrokerState,
     forget_state,
     log_file,
     read_state,
     stop,
+    stop_timeout_s,
     write_state,
 )
 from headrace.runtime.processes import ProcessRef, end, spawn_attached, spawn_detached
@@ -126,7 +126,7 @@ class LocalKafka:
         """End the cluster: SIGTERM, and SIGKILL after a bound. Does nothing when it is not running."""
         if not self._jvms:
             return
-        end([ref for pid in self.pids if (ref := ProcessRef.of(pid))], timeout_s=STOP_TIMEOUT_S)
+        end([ref for pid in self.pids if (ref := ProcessRef.of(pid))], timeout_s=stop_timeout_s(self._options.nodes))
         for jvm in self._jvms:
             jvm.wait()
         self._jvms = []

@@ -16,7 +16,9 @@ from headrace.console.options import Pools, Prefix, Servers, connected
 
 
 def orchestrator(
-    slot: Annotated[str | None, typer.Option(help="Names this instance, stable over restarts; default: the host.")] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="Names this instance, stable over restarts; default: the host.")
+    ] = None,
     workflows: Annotated[list[Path] | None, typer.Option(help="Folder or file of workflows; repeatable.")] = None,
     bootstrap_servers: Servers = None,
     prefix: Prefix = None,
@@ -33,7 +35,7 @@ def orchestrator(
     _become([sys.executable, "-m", "headrace.orchestrator"], added)
 
 
-def worker(
+def worker(  # noqa: PLR0917 - typer makes options of them
     pool: Annotated[str, typer.Argument(help="A pool of the pools file.", show_default=False)],
     concurrency: Annotated[int | None, typer.Option(min=1, help="Calls side by side; default: the pool's.")] = None,
     replicas: Annotated[int, typer.Option(min=1, max=64, help="Processes, under one supervisor.")] = 1,
@@ -86,4 +88,4 @@ def provider(
 def _become(command: list[str], added: dict[str, str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(command[0], command, {**os.environ, **added})
+    os.execve(command[0], command, {**os.environ, **added})  # noqa: S606 - a list, no shell

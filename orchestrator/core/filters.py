@@ -39,6 +39,8 @@ _JINJA_FILTERS = (
     *("list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "round", "select", "selectattr"),
     *("sort", "sum", "title", "trim", "truncate", "unique", "upper", "wordcount"),
 )
+_CONSTANT = ("count", "d", "default", "first", "length")
+"""Filters that cost the same whatever they are given."""
 _JINJA_TESTS = (
     *("boolean", "defined", "divisibleby", "even", "false", "float", "integer", "iterable", "mapping"),
     *("none", "number", "odd", "sequence", "string", "true", "undefined"),
@@ -52,14 +54,18 @@ def work_of(context: Context) -> Work:
     return work
 
 
-def _charged(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap one of Jinja2's filters so that it pays for the value it looks at."""
+def _charged(function: Callable[..., Any], *, constant: bool = False) -> Callable[..., Any]:
+    """Wrap one of Jinja2's filters so that it pays for the value it looks at, or one unit where it does not look."""
     kind = getattr(function, "jinja_pass_arg", None)
     wants = None if kind is None else kind.name
 
     @pass_context
     def filter_paid_for(context: Context, value: Any = "", *args: Any, **named: Any) -> Any:
-        work_of(context).charge_value(value)
+        work = work_of(context)
+        if constant:
+            work.charge(1)
+        else:
+            work.charge_value(value)
         if wants == "context":
             return function(context, value, *args, **named)
         if wants == "environment":
@@ -172,7 +178,7 @@ def _lines(context: Context, text: str) -> list[str]:
 
 
 FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
-    **{name: _charged(_BUILTIN[name]) for name in _JINJA_FILTERS},
+    **{name: _charged(_BUILTIN[name], constant=name in _CONSTANT) for name in _JINJA_FILTERS},
     "indent": _indent,
     "join": _join,
     "lines": _lines,

@@ -19,9 +19,7 @@ class OpenAiAdapter:
         self._config = config
         endpoint = config.endpoint
         self._secrets = [config.key.get_secret_value()] if config.key else []
-        self._http = HttpClient(
-            endpoint.base_url, headers=endpoint.headers, key=config.key, connections=config.concurrency
-        )
+        self._http = HttpClient(endpoint.base_url, headers=endpoint.headers, key=config.key)
 
     async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
         answer = await self._http.post(

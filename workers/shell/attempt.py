@@ -67,7 +67,9 @@ class AttemptRunner:
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
     ) -> None:
-        self.immediate = isinstance(adapter, ImmediateAdapter) and adapter.immediate
+        # Looked at once: isinstance of a protocol costs more than a whole echo.
+        self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
+        self.immediate = self._immediate is not None
         self._pool_name = pool_name
         self._pool = pool
         self._adapter = adapter
@@ -81,11 +83,10 @@ class AttemptRunner:
         """Answer at once where nothing has to be waited for; None: `run` is needed."""
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
-        if task.call is None:
+        if task.call is None or self._immediate is None:
             return None
         try:
-            assert isinstance(self._adapter, ImmediateAdapter)
-            completion = self._adapter.complete(task.call, model=self._pool.model)
+            completion = self._immediate.complete(task.call, model=self._pool.model)
             ended = self._ended(self._judge(task, task.call, completion, 0), called=True)
         except AdapterError as error:
             return self._ended(self.failed(task, error.kind, error.message), called=True)

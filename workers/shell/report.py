@@ -25,6 +25,7 @@ class AttemptReport:
         self._pool = pool
         self._endpoint = endpoint
         self._quiet = quiet
+        self._log = log.bind()
         self._ok = {lane: metrics.TASKS.labels(pool, lane.value, "ok") for lane in Lane}
         self._calls_ok = metrics.CALLS.labels(pool, endpoint, "ok")
         self._wait = {lane: metrics.QUEUE_SECONDS.labels(pool, lane.value) for lane in Lane}
@@ -42,7 +43,7 @@ class AttemptReport:
         """Count the attempt and write its canonical line."""
         self._count(task.lane, result, called)
         if result.failure is None and self._quiet:
-            log.debug("attempt.finished", task_id=task.task_id, attempt=task.attempt)
+            self._log.debug("attempt.finished", task_id=task.task_id, attempt=task.attempt)
             return
         ids = {"job_id": task.job_id, "task_id": task.task_id, "attempt": task.attempt, "step": task.step}
         where = {"pool": self._pool, "lane": task.lane.value, "endpoint": self._endpoint, "model": result.model}
@@ -54,10 +55,10 @@ class AttemptReport:
         }
         traced = {"trace_id": trace_id(trace)} if trace else {}
         if result.failure is None:
-            log.info("attempt.finished", **ids, **where, **spent, truncated=result.truncated, **traced)
+            self._log.info("attempt.finished", **ids, **where, **spent, truncated=result.truncated, **traced)
             return
         failure = {"kind": result.failure.kind.value, "message": result.failure.message, "called": called}
-        log.warning("attempt.failed", **ids, **where, **spent, **failure, **traced)
+        self._log.warning("attempt.failed", **ids, **where, **spent, **failure, **traced)
 
     def _count(self, lane: Lane, result: Result, called: bool) -> None:
         kind = result.failure.kind.value if result.failure else "ok"

@@ -70,8 +70,8 @@ class ResultSender:
     def __init__(
         self, config: ClientConfig, *, pool: str, on_failure: Callable[[], None], heartbeats: Heartbeats
     ) -> None:
-        # A lone result must not wait; under load, records still gather while a request is under way.
-        self._producer = Producer({**config, "linger.ms": 0, "queue.buffering.max.messages": 1_000_000})
+        # A millisecond: without it each result is a request of its own (7,600 tasks/s where it makes 9,800).
+        self._producer = Producer({**config, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000})
         self._on_failure = on_failure
         self._heartbeats = heartbeats
         self._acknowledged = metrics.RESULTS.labels(pool)

@@ -185,6 +185,14 @@ def test_bounds_say_too_large_and_missing_values_say_invalid_input():
         assert caught.value.kind == kind
 
 
+def test_the_length_of_a_list_that_is_too_long_to_be_looped_over_can_be_asked_for():
+    context = {"input": {"list": [0] * 300_000}}
+    assert evaluate("{{ input.list | length }}", context) == 300_000
+    assert len(evaluate("{{ input.list }}", context)) == 300_000
+    with pytest.raises(RenderError, match="steps of work"):
+        render("{% for a in input.list %}{% endfor %}", context)
+
+
 def test_the_context_cannot_be_changed_by_a_template():
     before = {"input": {"a": [1]}}
     for source in ("{{ input.a.append(2) }}", "{{ input.a.pop() }}", "{% set input = 1 %}{{ input }}"):

@@ -1,0 +1,65 @@
+"""Tasks and results survive the way over Kafka unchanged."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.schemas.codec import decode, encode, header_map, schema_headers
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, ObjectRef, Result, Task, Usage
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+COUNT = st.integers(0, 1 << 50)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 60), 1 << 60) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+CALLS = st.builds(
+    LlmCall,
+    messages=st.lists(
+        st.builds(ChatMessage, role=st.sampled_from(["system", "user", "assistant"]), content=TEXT), max_size=4
+    ).map(tuple),
+    max_output_tokens=st.none() | COUNT,
+    temperature=st.none() | st.floats(0, 2),
+    stop=st.lists(TEXT, max_size=3).map(tuple),
+    output_schema=st.none() | st.dictionaries(TEXT, JSON, max_size=3),
+)
+REFS = st.builds(ObjectRef, key=TEXT, size_bytes=COUNT, sha256=TEXT)
+TASKS = st.builds(
+    Task,
+    task_id=TEXT,
+    job_id=TEXT,
+    step=TEXT,
+    attempt=COUNT,
+    pool=TEXT,
+    lane=st.sampled_from(Lane),
+    reply_partition=COUNT,
+    timeout_ms=COUNT,
+    not_after_ms=st.none() | COUNT,
+    call=st.none() | CALLS,
+    call_ref=st.none() | REFS,
+)
+RESULTS = st.builds(
+    Result,
+    task_id=TEXT,
+    job_id=TEXT,
+    attempt=COUNT,
+    failure=st.none() | st.builds(Failure, kind=st.sampled_from(ErrorKind), message=TEXT),
+    output=JSON,
+    output_ref=st.none() | REFS,
+    truncated=st.booleans(),
+    usage=st.builds(Usage, input_tokens=COUNT, output_tokens=COUNT),
+    cost_microusd=COUNT,
+)
+
+
+@given(TASKS)
+def test_a_task_is_read_as_it_was_written(task):
+    assert decode(Task, encode(task), header_map(schema_headers(Task))) == task
+
+
+@given(RESULTS)
+def test_a_result_is_read_as_it_was_written(result):
+    assert decode(Result, encode(result), header_map(schema_headers(Result))) == result
