@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import tempfile
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
@@ -30,8 +29,31 @@ class Deployment:
 
     settings: Settings
     supervisor: Supervisor
-    admin_ports: Mapping[str, int]
+    admin_ports: dict[str, int]
     """By process name."""
+    provider_url: str
+
+    def start(self, name: str, module: list[str], environment: Mapping[str, str], restarts: int) -> None:
+        """Start one of our processes and wait until it is ready."""
+        port = self.admin_ports[name] = free_port()
+        env = {**environment, "HEADRACE_ADMIN__PORT": str(port)}
+        command = [sys.executable, "-m", *module]
+        ready = f"http://127.0.0.1:{port}/readyz"
+        self.supervisor.start(
+            ProcessSpec(name, command, env=env, ready=ready, ready_timeout_s=60, max_restarts=restarts)
+        )
+
+    def start_provider(self, port: int, script: Mapping[str, object] | None, path: Path) -> None:
+        """Start the scripted provider."""
+        command = [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(port)]
+        if script is not None:
+            path.write_text(yaml.safe_dump(dict(script)))
+            command += ["--script", str(path)]
+        self.supervisor.start(ProcessSpec("provider", command, ready=f"{self.provider_url}/health"))
+
+    def pid(self, process: str) -> int:
+        """Return a running process's id."""
+        return next(int(status.pid or 0) for status in self.supervisor.status() if status.name == process)
 
     def metric(self, process: str, name: str) -> float:
         """Return the sum of a metric over its labels, read from the process's ``/metrics``."""
@@ -41,26 +63,39 @@ class Deployment:
 
     def cpu_seconds(self, process: str) -> float:
         """Return the CPU time that a process has used (Linux)."""
-        pid = next(status.pid for status in self.supervisor.status() if status.name == process)
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        fields = Path(f"/proc/{self.pid(process)}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def deployment(*, workers: Mapping[str, int], orchestrators: int = 1, provider: bool = False) -> Iterator[Deployment]:
+def deployment(
+    *,
+    workers: Mapping[str, int],
+    orchestrators: int = 1,
+    provider: bool = False,
+    script: Mapping[str, object] | None = None,
+    servers: str | None = None,
+    restarts: int = 0,
+) -> Iterator[Deployment]:
     """Start everything, and stop it after.
 
     Args:
         workers: how many worker processes of each pool: ``noop``, ``http``.
         orchestrators: how many orchestrator processes.
         provider: whether to start the scripted provider, which the pool ``http`` calls.
+        script: what the provider does; nothing but answer where left out.
+        servers: a Kafka that runs already; left out, one is started.
+        restarts: how often a process that crashed is started again.
     """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
         folder = Path(name)
         provider_port = free_port()
         pools = folder / "pools.yaml"
         pools.write_text(yaml.safe_dump(_pools(provider_port)))
-        with broker_for(folder / "kafka", reuse=False) as broker, Supervisor(folder / "logs") as supervisor:
+        with (
+            broker_for(folder / "kafka", given=servers, reuse=False) as broker,
+            Supervisor(folder / "logs") as supervisor,
+        ):
             prefix = f"bench-{uuid.uuid4().hex[:6]}"
             environment = {
                 "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
@@ -77,28 +112,16 @@ def deployment(*, workers: Mapping[str, int], orchestrators: int = 1, provider: 
                 }
             )
             ensure_topics(admin_client(settings), settings, list(load_pools(pools).pools))
-            ports: dict[str, int] = {}
+            here = Deployment(settings, supervisor, {}, f"http://127.0.0.1:{provider_port}")
             if provider:
-                command = [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(provider_port)]
-                url = f"http://127.0.0.1:{provider_port}/health"
-                supervisor.start(ProcessSpec("provider", command, ready=url))
-            names = [f"orchestrator-{number}" for number in range(orchestrators)]
-            for process in names:
-                _start(supervisor, process, ["headrace.orchestrator", "--slot", process], environment, ports)
+                here.start_provider(provider_port, script, folder / "script.yaml")
+            for number in range(orchestrators):
+                slot = f"orchestrator-{number}"
+                here.start(slot, ["headrace.orchestrator", "--slot", slot], environment, restarts)
             for pool, count in workers.items():
                 for number in range(count):
-                    _start(supervisor, f"worker-{pool}-{number}", ["headrace.workers", pool], environment, ports)
-            time.sleep(1.0)
-            yield Deployment(settings, supervisor, ports)
-
-
-def _start(
-    supervisor: Supervisor, name: str, module: list[str], environment: Mapping[str, str], ports: dict[str, int]
-) -> None:
-    ports[name] = free_port()
-    env = {**environment, "HEADRACE_ADMIN__PORT": str(ports[name])}
-    ready = f"http://127.0.0.1:{ports[name]}/readyz"
-    supervisor.start(ProcessSpec(name, [sys.executable, "-m", *module], env=env, ready=ready, ready_timeout_s=60))
+                    here.start(f"worker-{pool}-{number}", ["headrace.workers", pool], environment, restarts)
+            yield here
 
 
 def free_port() -> int:

@@ -6,11 +6,11 @@ import signal
 import time
 
 import pytest
-from tests.integration.worker_fixtures import PARTITIONS, World, ask, counts, headers_of, provider, task, wait_until
 
 from headrace.schemas.codec import encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Control, Lane, Task
+from tests.integration.worker_fixtures import PARTITIONS, World, ask, counts, headers_of, provider, task, wait_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ class World:
     def _write(self, producer: Producer, tasks: list[Task]) -> None:
         for one in tasks:
             topic = self.topics.tasks(self.pool, one.lane)
-            producer.produce(topic, encode(one), one.task_id.encode(), headers=headers_of(one))
+            producer.produce(topic, encode(one), one.task_id.encode(), headers=[*headers_of(one)])
             producer.poll(0)
 
     def write_raw(self, topic: str, value: bytes | None, **fields: Any) -> None:
@@ -195,7 +196,8 @@ class World:
         """Return by partition: committed offset (-1001: none), end of the log, metadata."""
         topic = self.topics.tasks(self.pool, lane)
         parts = [TopicPartition(topic, number) for number in range(self.partitions)]
-        ends = self.admin.list_offsets({part: OffsetSpec.latest() for part in parts})
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        ends = self.admin.list_offsets(dict.fromkeys(parts, latest))
         asked = ConsumerGroupTopicPartitions(self.topics.worker_group(self.pool), parts)
         (answer,) = self.admin.list_consumer_group_offsets([asked]).values()
         found = {part.partition: part for part in answer.result(10).topic_partitions}
@@ -215,15 +217,15 @@ class World:
 
 
 @contextmanager
-def provider(folder: Path, script: str = "{}"):
+def provider(folder: Path, script: str = "{}") -> Iterator[str]:
     """The scripted provider in a process of its own; yields its base URL."""
     path = folder / "script.yaml"
     path.write_text(script)
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.workers.adapters.faulty", "--script", str(path)], stdout=subprocess.PIPE
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield process.stdout.readline().decode().strip()
     finally:
         process.send_signal(signal.SIGTERM)
