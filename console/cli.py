@@ -120,14 +120,15 @@ def run(arguments: list[str]) -> int:
     except HeadraceError as error:
         return failure.show(error)
     except (KeyboardInterrupt, typer.Abort):
-        typer.secho("interrupted", err=True)
-        return failure.INTERRUPTED
+        code = failure.INTERRUPTED
     except BrokenPipeError:
         # The reader went away (headrace … | head): not our failure, and nothing more can be told on stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
         return _usage(error) if hasattr(error, "format_message") else failure.show_unexpected(error)
+    if code == failure.INTERRUPTED:  # Typer itself turns most interrupts into this code, without a word.
+        typer.secho("interrupted", err=True)
     return code if isinstance(code, int) else 0
 
 

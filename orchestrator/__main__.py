@@ -11,10 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from headrace.orchestrator.service import run_orchestrator
 from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import configure_logging
 from headrace.schemas.errors import HeadraceError
+
+log = structlog.get_logger("headrace.orchestrator")
 
 
 def run(settings: Settings) -> int:
@@ -24,6 +28,10 @@ def run(settings: Settings) -> int:
         return run_orchestrator(settings)
     except HeadraceError as error:
         return _say(error)
+    except Exception as error:
+        # Our own bug: the log has the traceback, the terminal one sentence.
+        log.exception("orchestrator.failed")
+        return _say(HeadraceError(f"{type(error).__name__}: {error}", "the log has the details; please report it"))
 
 
 def main(argv: list[str] | None = None) -> int:

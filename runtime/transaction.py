@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -104,7 +105,9 @@ class TransactionSession:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.purge()
-            producer.close()
+            # After a fatal error `close` raises that error again, having closed (measured).
+            with suppress(KafkaException):
+                producer.close()
 
     def write(self, records: Iterable[Record], *, offsets: Offsets, group: Callable[[], bytes]) -> Committed:
         """Write records and the offsets they answer, all or nothing.

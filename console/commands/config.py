@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import typer
 
@@ -11,6 +12,8 @@ from headrace.console.options import AsJson, Pools, Prefix, Servers, settings_fr
 app = typer.Typer(name="config", help="Look at the settings.", no_args_is_help=True)
 
 MASK = "***"
+PRIVATE = re.compile(r"(?i)(key\.pem|\btoken$|_token$)")
+"""Names that are secret in librdkafka's options and not elsewhere: a private key as text, a bearer token."""
 
 
 @app.command()
@@ -36,7 +39,7 @@ def masked(value: object, name: str = "") -> object:
         return {key: masked(item, str(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [masked(item, name) for item in value]
-    if value and SECRET_NAMES.search(name.replace(".", "_")):
+    if value and (SECRET_NAMES.search(name.replace(".", "_")) or PRIVATE.search(name)):
         return MASK
     if isinstance(value, str):
         # Inside librdkafka's own texts too: sasl.jaas.config, sasl.oauthbearer.config.
