@@ -33,6 +33,9 @@ lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m headrace.schemas.export --check
 
 lock: ## resolve the dependencies again and write the lock with hashes

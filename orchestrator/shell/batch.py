@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside
+from headrace.orchestrator.core.events import Event, TaskFailed, TaskSucceeded
 from headrace.schemas.codec import Record
 
 
@@ -24,3 +26,16 @@ class Batch:
     """Tasks that go out."""
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
+
+    def count(self, event: Event, effects: list[Effect]) -> None:
+        """Count what an event caused."""
+        for effect in effects:
+            if isinstance(effect, DispatchTask):
+                self.dispatched += 1
+                self.counts["dispatched", effect.task.pool, effect.task.lane.value] += 1
+            elif isinstance(effect, EmitOutcome) and not effect.repeat:
+                self.counts["job", effect.status] += 1
+            elif isinstance(effect, Ignore) and isinstance(event, TaskSucceeded | TaskFailed):
+                self.counts["ignored", effect.reason] += 1
+            elif isinstance(effect, SetAside):
+                self.counts["dead_letter", "", effect.reason] += 1

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside
+from headrace.orchestrator.core.effects import SetAside
 from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
@@ -16,8 +16,6 @@ from headrace.orchestrator.core.events import (
     JobBroke,
     JobRefused,
     JobSubmitted,
-    TaskFailed,
-    TaskSucceeded,
     TimerFired,
 )
 from headrace.orchestrator.core.state import Decision
@@ -26,7 +24,7 @@ from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
-from headrace.orchestrator.shell.letters import Source, dead_letter
+from headrace.orchestrator.shell.letters import Source, chain, dead_letter
 from headrace.orchestrator.shell.partition import Partition
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import DeadLetter
@@ -222,7 +220,7 @@ class Decider:
             return
         partition.store.put(decision.changes, job_id)
         batch.records += records
-        self._count(batch, event, decision.effects)
+        batch.count(event, decision.effects)
 
     def _broke(
         self,
@@ -298,25 +296,3 @@ class Decider:
 
     def _full(self, partition: Partition, job_id: str) -> bool:
         return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)
-
-    def _count(self, batch: Batch, event: Event, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, DispatchTask):
-                batch.dispatched += 1
-                batch.counts["dispatched", effect.task.pool, effect.task.lane.value] += 1
-            elif isinstance(effect, EmitOutcome) and not effect.repeat:
-                batch.counts["job", effect.status] += 1
-            elif isinstance(effect, Ignore) and isinstance(event, TaskSucceeded | TaskFailed):
-                batch.counts["ignored", effect.reason] += 1
-            elif isinstance(effect, SetAside):
-                batch.counts["dead_letter", "", effect.reason] += 1
-
-
-def chain(error: BaseException) -> tuple[str, ...]:
-    """Return an error and its causes, the outermost first."""
-    found: list[str] = []
-    at: BaseException | None = error
-    while at is not None and len(found) < 10:
-        found.append(f"{type(at).__name__}: {at}"[:1_000])
-        at = at.__cause__ or at.__context__
-    return tuple(found)

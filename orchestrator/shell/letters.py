@@ -79,3 +79,13 @@ def _redrives(source: Source) -> int:
         if name.lower() == REDRIVES_HEADER and value is not None and value.isdigit():
             return int(value)
     return 0
+
+
+def chain(error: BaseException) -> tuple[str, ...]:
+    """Return an error and its causes, the outermost first."""
+    found: list[str] = []
+    at: BaseException | None = error
+    while at is not None and len(found) < 10:
+        found.append(f"{type(at).__name__}: {at}"[:1_000])
+        at = at.__cause__ or at.__context__
+    return tuple(found)

@@ -18,36 +18,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.record_codec import decode_record
 from headrace.orchestrator.core.state import OWNER_KEY, StateRecord
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.runtime.group_offsets import committed_offsets
 from headrace.runtime.kafka import ClientConfig
 from headrace.runtime.offsets import beginnings, ends
-from headrace.schemas.errors import DecodeError, DependencyUnavailable, HeadraceError, SessionError
+from headrace.schemas.errors import DecodeError, HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
 PATIENCE_S = 0.5
 CHUNK = 5_000
-STALE_S = 10.0
-"""How long ``committed()`` is asked again while the group is being rebalanced."""
-
-_ASK_AGAIN = frozenset(
-    {
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError._TIMED_OUT,
-        KafkaError._WAIT_COORD,
-        KafkaError._TRANSPORT,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +102,8 @@ class Restorer:
         """
         stores = list(stores)
         partitions = [store.partition for store in stores]
-        committed = self._committed(group, partitions)  # 1
         inputs = (self._topics.jobs, self._topics.results)
+        committed = committed_offsets(group, [(topic, p) for topic in inputs for p in partitions])  # 1
         end = ends(self._admin, [(t, p) for t in (self._topics.state, self._topics.results) for p in partitions])  # 2
         earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
         for store in stores:
@@ -285,24 +271,6 @@ class Restorer:
         if 0 <= start < earliest:
             log.error("records.expired_unread", topic=topic, partition=p, next=start, earliest=earliest)
         return max(start, earliest)
-
-    # ── Asking Kafka ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _committed(self, group: Consumer, partitions: list[int]) -> dict[tuple[str, int], int]:
-        wanted = [TopicPartition(t, p) for t in (self._topics.jobs, self._topics.results) for p in partitions]
-        deadline = time.monotonic() + STALE_S
-        while True:
-            try:
-                found = group.committed(wanted, timeout=5)
-                errors = [each.error for each in found if each.error is not None]
-                if errors:
-                    raise KafkaException(errors[0])
-                return {(each.topic, each.partition): each.offset for each in found}
-            except KafkaException as error:
-                cause = error.args[0]
-                if cause.code() not in _ASK_AGAIN or time.monotonic() > deadline:
-                    raise DependencyUnavailable(f"the group's offsets cannot be read: {cause.str()}") from None
-                time.sleep(0.05)
 
 
 def _decoded(raw: Mapping[str, bytes | None]) -> list[tuple[str, StateRecord | None]]:

@@ -1,0 +1,96 @@
+"""Effects to records: where they go, what they carry, and what is refused before a transaction begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.orchestrator.core.effects import DispatchTask, EmitOutcome, SetAside
+from headrace.orchestrator.core.state import Cursor, InputPart
+from headrace.orchestrator.shell.encoder import Encoder, Unwritable
+from headrace.orchestrator.shell.letters import Source, dead_letter
+from headrace.schemas.codec import header_map
+from headrace.schemas.messages import ChatMessage, DeadLetter, Lane, LlmCall, ObjectRef, Task
+from headrace.schemas.topics import Topics
+
+TOPICS = Topics("t")
+
+
+class Shelf:
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+
+    def put(self, content: bytes) -> ObjectRef:
+        self.held.append(content)
+        return ObjectRef(key="sha256/x", size_bytes=len(content), sha256="x")
+
+
+def encoder(shelf: Shelf | None = None, **limits: int) -> Encoder:
+    return Encoder(TOPICS, ["small"], max_bytes=limits, inline_bytes=2_000, objects=shelf)
+
+
+def task(text: str = "hello", pool: str = "small") -> DispatchTask:
+    made = Task(
+        task_id="j/s/0", job_id="j", step="s", attempt=2, pool=pool, lane=Lane.BATCH, reply_partition=4,
+        timeout_ms=1000, call=LlmCall(messages=(ChatMessage(role="user", content=text),)),
+    )  # fmt: skip
+    return DispatchTask(made, "j/s/0", (("traceparent", b"00-1-2-01"),))
+
+
+def nothing(_: SetAside) -> DeadLetter | None:
+    return None
+
+
+def test_a_task_goes_by_key_and_says_in_headers_what_a_worker_needs_without_its_value() -> None:
+    record = encoder().encode([task()], 4, nothing)[0]
+    assert (record.topic, record.key, record.partition) == ("t.tasks.small.batch", b"j/s/0", None)
+    headers = header_map(record.headers)
+    assert {
+        "x-job-id": "j",
+        "x-task-id": "j/s/0",
+        "x-attempt": "2",
+        "x-reply-partition": "4",
+    }.items() <= headers.items()
+    assert headers["traceparent"] == "00-1-2-01"
+
+
+def test_a_task_above_the_inline_limit_goes_by_claim_check() -> None:
+    shelf = Shelf()
+    record = encoder(shelf).encode([task("x" * 5_000)], 4, nothing)[0]
+    sent = Task.model_validate_json(record.value or b"")
+    assert sent.call is None
+    assert sent.call_ref is not None
+    assert LlmCall.model_validate_json(shelf.held[0]).messages[0].content == "x" * 5_000
+
+
+def test_what_no_topic_takes_is_refused_before_the_transaction() -> None:
+    with pytest.raises(Unwritable, match="no task topic"):
+        encoder().encode([task(pool="nowhere")], 4, nothing)
+    with pytest.raises(Unwritable, match="bytes"):
+        encoder(**{"t.tasks.small.batch": 3_000}).encode([task("x" * 5_000)], 4, nothing)
+    with pytest.raises(Unwritable, match="state record"):
+        encoder(**{"t.state": 3_000}).state(0, {"input/j/0": InputPart("x" * 5_000)})
+
+
+def test_an_outcome_is_a_cloud_event_at_home_byte_for_byte() -> None:
+    effect = EmitOutcome("j", "succeeded", b'{"job_id":"j"}', 1_000, repeat=True)
+    record = encoder().encode([effect], 4, nothing)[0]
+    assert (record.topic, record.partition, record.value) == ("t.outcomes", 4, b'{"job_id":"j"}')
+    headers = header_map(record.headers)
+    assert headers["ce_id"] == "j/outcome"
+    assert headers["x-repeat"] == "true"
+
+
+def test_a_deleted_record_is_a_tombstone() -> None:
+    records = encoder().state(3, {"job/j": None, "cursor/jobs": Cursor(4)})
+    assert [(r.key, r.value, r.partition) for r in records] == [
+        (b"job/j", None, 3),
+        (b"cursor/jobs", b'{"offset":4}', 3),
+    ]
+
+
+def test_a_dead_letter_fits_a_topic_whatever_was_read() -> None:
+    source = Source("t.jobs", 1, 2, b"k" * 50_000, b"v" * 900_000, tuple(("h", b"x" * 9_000) for _ in range(50)))
+    letter = dead_letter(source, reason="r", message="m" * 9_000, at_ms=1, by="me", errors=("e" * 5_000,) * 20)
+    record = encoder().dead_letter(letter)
+    assert len(record.value or b"") + len(record.key or b"") < 1_000_000
+    assert letter.value_bytes == 900_000
