@@ -51,6 +51,9 @@ from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import Failure, JobStatus, Result
 
+BUDGET_WAIT_MS = 250
+"""How long a retry that does not fit the budget waits before it looks again."""
+
 
 def step(view: JobView, event: Event, now_ms: int) -> Decision:
     """Decide what an event changes and causes.
@@ -221,7 +224,7 @@ def _settle(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, jit
     elif retry:
         _retry_later(turn, task_id, record, failure, jitter)
     else:
-        _fail(turn, graph_step, task_id.index, failure, record.attempt, was_live=True)
+        _fail(turn, graph_step, task_id.index, failure, record)
 
 
 def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRecord, Failure | None]:
@@ -277,12 +280,24 @@ def _retry_later(turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failu
     )
 
 
-def _fail(turn: Turn, graph_step: Step, index: int, failure: Failure, attempt: int, *, was_live: bool) -> None:
-    """Settle a task that failed for good, and the job with it where the step cannot do without."""
+def _fail(turn: Turn, graph_step: Step, index: int, failure: Failure, record: TaskRecord | None) -> None:
+    """Settle a task that failed for good, and the job with it where the step cannot do without.
+
+    Args:
+        record: what the task was until now; None where it was never dispatched.
+    """
+    attempt, was = (record.attempt, record.status) if record else (0, None)
     turn.put_task(graph_step.name, index, TaskRecord(TaskStatus.FAILED, attempt, turn.now_ms, failure=failure))
     state = turn.step_state(graph_step.name)
-    state = replace(state, live=state.live - was_live, failed=state.failed + 1)
+    state = replace(
+        state,
+        live=state.live - (was is TaskStatus.LIVE),
+        retrying=state.retrying - (was is TaskStatus.RETRYING),
+        failed=state.failed + 1,
+    )
     turn.set_step(graph_step.name, state)
+    if turn.header.blocked:
+        turn.header = replace(turn.header, blocked=False)  # Something ended: what waits for the budget looks again.
     turn.announce("task.failed", step=graph_step.name, subject=str(index), index=index, reason=failure.kind.value)
     if short := shortfall(graph_step, state, failure):
         end_job(turn, JobStatus.FAILED, short.kind, short.message)
@@ -304,7 +319,7 @@ def _granted(turn: Turn, event: DispatchGranted) -> None:
     for index, failure in refused:
         if turn.header.phase is not Phase.RUNNING:
             return
-        _fail(turn, graph_step, index, failure, 0, was_live=False)
+        _fail(turn, graph_step, index, failure, None)
     after = turn.step_state(event.step)
     limited = turn.header.budget_microusd is not None or turn.header.budget_tokens is not None
     if limited and turn.header.phase is Phase.RUNNING and after.next == before and ready_count(turn, graph_step, 1):
@@ -317,6 +332,14 @@ def _out_of_budget(turn: Turn) -> None:
         turn.header = replace(turn.header, blocked=True)
     else:
         end_job(turn, JobStatus.FAILED, ErrorKind.BUDGET_EXCEEDED, "the next call does not fit what the budget leaves")
+
+
+def _wait_for_budget(turn: Turn, task_id: TaskId, record: TaskRecord) -> None:
+    """A retry does not fit: it waits on while something in flight may settle for less than was set aside."""
+    if any(state.live for _, state in turn.header.steps):
+        turn.put_task(task_id.step, task_id.index, replace(record, due_ms=turn.now_ms + BUDGET_WAIT_MS))
+    else:
+        end_job(turn, JobStatus.FAILED, ErrorKind.BUDGET_EXCEEDED, "the next attempt does not fit the budget's rest")
 
 
 def _timer_fired(turn: Turn, key: str) -> None:
@@ -343,8 +366,10 @@ def _retry_now(turn: Turn, task_id: TaskId, record: TaskRecord) -> None:
         return
     graph_step = turn.graph.step(task_id.step)
     failure = dispatch_again(turn, graph_step, task_id.index, record)
-    if failure is not None:
-        _fail(turn, graph_step, task_id.index, failure, record.attempt, was_live=False)
+    if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
+        _wait_for_budget(turn, task_id, record)
+    elif failure is not None:
+        _fail(turn, graph_step, task_id.index, failure, record)
 
 
 def _forget(turn: Turn, marker: Marker) -> None:
