@@ -67,8 +67,7 @@ class Topics:
 
     def pools_in(self, names: Iterable[str]) -> list[str]:
         """Return the pools that have task topics among some topic names, sorted."""
-        start, end = self.tasks("", Lane.BATCH).split("..")
-        start, end = f"{start}.", f".{end}"
+        start, end = self.tasks("\0", Lane.BATCH).split("\0")
         return sorted(name[len(start) : -len(end)] for name in names if name.startswith(start) and name.endswith(end))
 
     def attempts(self, pool: str) -> str:

@@ -151,7 +151,7 @@ def _workflow(given: str) -> str | dict[str, Any]:
 def _contract_hint(value: Any, workflow: str | None) -> str:
     if workflow is None and isinstance(value, dict) and "workflow" not in value:
         return "without --workflow, FILE is the whole submission; with it, FILE is the input alone"
-    return "docs/contract.md and schemas/json/job.json have the contract"
+    return "docs/workflows.md, section The job, and schemas/json/job.json have the contract"
 
 
 def _shown(name: str) -> str:
