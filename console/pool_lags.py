@@ -48,12 +48,11 @@ def pool_names(admin: AdminClient, settings: Settings) -> list[str]:
     Raises:
         TopicMismatch: there are none.
     """
-    start, end = settings.topic_names.tasks("\0", Lane.BATCH).split("\0")
     try:
         topics = admin.list_topics(timeout=10.0).topics
     except KafkaException as error:
         raise DependencyUnavailable(f"Kafka does not answer: {error.args[0].str()}", "see headrace doctor") from None
-    names = sorted(name[len(start) : -len(end)] for name in topics if name.startswith(start) and name.endswith(end))
+    names = settings.topic_names.pools_in(topics)
     if not names:
         raise TopicMismatch(
             f"no task topics under prefix {settings.topics.prefix!r}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from headrace.schemas.messages import Lane
@@ -63,6 +64,11 @@ class Topics:
 
     def tasks(self, pool: str, lane: Lane) -> str:
         return f"{self.prefix}.tasks.{pool}.{lane.value}"
+
+    def pools_in(self, names: Iterable[str]) -> list[str]:
+        """Return the pools that have task topics among some topic names, sorted."""
+        start, end = self.tasks("\0", Lane.BATCH).split("\0")
+        return sorted(name[len(start) : -len(end)] for name in names if name.startswith(start) and name.endswith(end))
 
     def attempts(self, pool: str) -> str:
         return f"{self.prefix}.attempts.{pool}"

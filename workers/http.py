@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from pydantic import SecretStr
@@ -54,7 +55,8 @@ class HttpClient:
         sent = {"user-agent": f"headrace/{__version__}", "content-type": "application/json", **headers}
         if key is not None:
             sent["authorization"] = f"Bearer {key.get_secret_value()}"
-        self._client = httpx.AsyncClient(transport=transport or LeasedTransport(), headers=sent, follow_redirects=False)
+        leased = transport or LeasedTransport(proxy_for(self._base_url))
+        self._client = httpx.AsyncClient(transport=leased, headers=sent, follow_redirects=False)
 
     async def post(self, path: str, body: Any, *, timeout_s: float, headers: Mapping[str, str]) -> Answer:
         """Post one JSON body and read the whole answer.
@@ -90,14 +92,34 @@ class HttpClient:
         return f"{url.host}:{url.port}" if url.port else url.host
 
 
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), or None.
+
+    Loopback never goes through one: a local model server is not reachable from there.
+    """
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return None
+    if parts.host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(parts.host):
+        return None
+    found = getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
 class LeasedTransport(httpx.AsyncBaseTransport):
     """Gives each request a connection of its own, the one used last first.
 
     httpcore's pool looks at every connection (and asks the kernel about the idle ones) on every request, which at 64
     in flight was measured to cost 10 ms of CPU a call. One pool of one connection for each lease costs none of that.
+
+    Args:
+        proxy: the proxy that every connection goes through.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: str | None = None) -> None:
+        self._proxy = proxy
         self._verify = httpx.create_ssl_context()
         self._free: list[httpx.AsyncHTTPTransport] = []
         self._all: list[httpx.AsyncHTTPTransport] = []
@@ -118,7 +140,7 @@ class LeasedTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
     def _open(self) -> httpx.AsyncHTTPTransport:
-        transport = httpx.AsyncHTTPTransport(verify=self._verify, limits=_ONE, retries=0)
+        transport = httpx.AsyncHTTPTransport(verify=self._verify, limits=_ONE, retries=0, proxy=self._proxy)
         self._all.append(transport)
         return transport
 

@@ -100,10 +100,11 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
-    """Send a waiting retry on its way; its place in the job's window was kept."""
+    """Send a waiting retry on its way; its place in the job's window was kept. Where it cannot go, nothing changes."""
     failure = _send(turn, step, index, context_of(turn, step.needs), attempt=record.attempt + 1)
-    state = turn.step_state(step.name)
-    turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + (failure is None)))
+    if failure is None:
+        state = turn.step_state(step.name)
+        turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
     return failure
 
 

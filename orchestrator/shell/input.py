@@ -51,7 +51,6 @@ class Input:
         self._results = results
         self._queue: deque[Read] = deque()
         self._taken: list[Read] = []
-        self._expired_auth = ""
 
     def poll(self, timeout_s: float, room: int) -> None:
         """Read what there is: wait for one record, then take what the client has already (kafka-mechanics C1)."""
@@ -91,11 +90,9 @@ class Input:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             return
-        if error.fatal():
-            hint = ""
-            if code == KafkaError.FENCED_INSTANCE_ID:
-                hint = "another process runs under this slot; give each its own (--slot)"
-            raise SessionError(f"the consumer cannot go on: {error.str()}", hint)
+        if error.fatal() or code == KafkaError._FATAL:
+            # librdkafka hands fatal errors to `poll` as _FATAL, the cause in the text, `fatal()` False (measured).
+            raise SessionError(f"the consumer cannot go on: {error.str()}", _hint(error.str()))
         if code not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT):
             log.warning("consumer.complained", error=error.str(), topic=message.topic(), partition=message.partition())
 
@@ -156,3 +153,12 @@ class Input:
             self.consumer.pause([TopicPartition(topic, partition) for topic in topics])
         except KafkaException as error:
             log.warning("pause.failed", partition=partition, error=error.args[0].str())
+
+
+def _hint(text: str) -> str:
+    if "instance" in text.lower():
+        return (
+            "another process runs under this slot: give each its own (--slot); or one was killed a moment ago under "
+            "KIP-848, where its place is free only after its session: start again"
+        )
+    return ""

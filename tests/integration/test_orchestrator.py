@@ -298,3 +298,24 @@ def test_wrong_settings_end_with_one_message_and_its_exit_code(here: Site) -> No
     assert process.wait(30) == 2
     assert "Traceback" not in here.log("a")
     os.remove(here.folder / "workflows" / "bad.yaml")
+
+
+def test_a_slot_that_is_taken_ends_the_second_process_with_a_message(here: Site) -> None:
+    here.start("a")
+    here.wait_for_log("a", "partitions.taken_over")
+    second = here.start("a")
+    assert second.wait(30) == 2
+    assert "another orchestrator of this machine runs under slot 'a'" in here.log("a")
+
+
+def test_a_slot_taken_from_another_machine_ends_the_older_process_with_a_message(here: Site) -> None:
+    older = here.start("a")
+    here.wait_for_log("a", "partitions.taken_over")
+    elsewhere = here.folder / "elsewhere"
+    here.start("a", script=f"import os; os.environ['HEADRACE_DATA_DIR'] = {str(elsewhere)!r}")
+    assert older.wait(40) == 1, here.log("a")
+    assert "--slot" in here.log("a")
+    assert "Traceback" not in here.log("a")
+    here.submit("one-1")
+    here.answer(first_tasks(here, 1)[0])
+    assert here.wait_for_outcome("one-1")["status"] == "succeeded"

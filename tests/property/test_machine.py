@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.orchestrator.core.record_codec import decode_record, encode_record
@@ -107,8 +107,21 @@ def test_the_same_log_gives_the_same_effects(
     assert first.records == second.records
 
 
+def retries_that_do_not_fit() -> dict[str, Any]:
+    """A job that once stood still for ever: its last retry did not fit, and nothing else was out to wake it."""
+    llm = {"pool": "small", "prompt": "{{ item }}", "max_output_tokens": 8}
+    first = {"for_each": "{{ input.items }}", "llm": llm, "retry": {"attempts": 2}, "max_in_flight": 2}
+    return {
+        "name": "w",
+        "version": 1,
+        "steps": {"first": {**first, "require": {"share": 0.5}}},
+        "output": "{{ first }}",
+    }
+
+
 @settings(max_examples=40, deadline=None)
 @given(workflows(), st.integers(1, 25), st.integers(0, 1_000), st.sampled_from([0.0, 0.3]), st.integers(80, 3_000))
+@example(retries_that_do_not_fit(), 7, 0, 0.3, 134)
 def test_a_budget_is_never_overspent(
     workflow: dict[str, Any], items: int, seed: int, share: float, tokens: int
 ) -> None:

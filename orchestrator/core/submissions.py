@@ -1,0 +1,99 @@
+"""A job is submitted: known already, refused, or written down and begun."""
+
+from __future__ import annotations
+
+import json
+
+from headrace.orchestrator.core.admission import Accepted, admit
+from headrace.orchestrator.core.events import (
+    JobRefused,
+    JobSubmitted,
+)
+from headrace.orchestrator.core.outcome import end_job, refuse_job, repeat_outcome
+from headrace.orchestrator.core.progress import advance
+from headrace.orchestrator.core.state import (
+    INPUT_PART_BYTES,
+    InputPart,
+    JobHeader,
+    StepState,
+    WorkflowRecord,
+    input_key,
+    workflow_key,
+)
+from headrace.orchestrator.core.turn import Turn
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.messages import Failure, JobStatus
+
+
+def submitted(turn: Turn, event: JobSubmitted) -> None:
+    if _known(turn, event):
+        return
+    verdict = admit(event.submission, turn.environment)
+    if isinstance(verdict, Failure):
+        refuse_job(turn, event, verdict.kind, verdict.message)
+        return
+    _write_job(turn, event, verdict)
+    turn.announce("job.accepted", workflow=verdict.graph.ref, tenant=event.submission.tenant)
+    if event.submission.deadline is not None and (turn.header.deadline_ms or 0) <= turn.now_ms:
+        end_job(turn, JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED, "the deadline had passed before the job was read")
+        return
+    advance(turn)
+
+
+def refused(turn: Turn, event: JobRefused) -> None:
+    if not _known(turn, event):
+        refuse_job(turn, event, event.kind, event.message)
+
+
+def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
+    """Answer a submission whose id is in use or spent; return whether it was."""
+    marker, header = turn.marker(), turn.header_or_none()
+    known = marker or header
+    if known is None:
+        return False
+    if known.content_hash != event.content_hash:
+        turn.set_aside("job_conflict", f"job {turn.job_id} was submitted before with another workflow or input")
+    elif marker is not None:
+        repeat_outcome(turn, marker, event.trace if isinstance(event, JobSubmitted) else ())
+    else:
+        turn.announce("job.resubmitted", subject=str(turn.now_ms))
+    return True
+
+
+def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
+    submission, graph = event.submission, accepted.graph
+    parts, ref = _input_parts(accepted.input_text), None
+    if len(accepted.input_text.encode()) > turn.environment.limits.inline_bytes and turn.environment.objects:
+        parts, ref = [], turn.store(accepted.input_text.encode())
+    for number, text in enumerate(parts):
+        turn.put(input_key(turn.job_id, number), InputPart(text))
+    turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
+    spending = submission.budget
+    turn.header = JobHeader(
+        job_id=turn.job_id,
+        workflow=graph.ref,
+        workflow_sha256=graph.sha256,
+        content_hash=event.content_hash,
+        tenant=submission.tenant,
+        lane=submission.lane.value,
+        priority=submission.priority,
+        sensitivity=submission.sensitivity.value,
+        submitted_at_ms=event.submitted_at_ms,
+        accepted_at_ms=turn.now_ms,
+        tokens_rule=turn.environment.tokens_rule,
+        deadline_ms=int(submission.deadline.timestamp() * 1000) if submission.deadline else None,
+        labels=tuple(submission.labels.items()),
+        input_parts=len(parts),
+        input_ref=ref,
+        steps=tuple((graph_step.name, StepState()) for graph_step in graph.steps),
+        trace=tuple((name, value.decode("ascii", "replace")) for name, value in event.trace),
+        budget_microusd=spending.microusd if spending else None,
+        budget_tokens=spending.tokens if spending else None,
+    )
+    turn.view.memo.values["input"] = json.loads(accepted.input_text)
+
+
+def _input_parts(text: str) -> list[str]:
+    """Cut the input's text so that no part is above 256 KB in UTF-8 (a character takes at most four bytes)."""
+    size = INPUT_PART_BYTES // 4
+    return [text[start : start + size] for start in range(0, len(text), size)]
