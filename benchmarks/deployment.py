@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -76,6 +77,7 @@ def deployment(
     script: Mapping[str, object] | None = None,
     servers: str | None = None,
     restarts: int = 0,
+    kafka: Mapping[str, object] | None = None,
 ) -> Iterator[Deployment]:
     """Start everything, and stop it after.
 
@@ -86,6 +88,7 @@ def deployment(
         script: what the provider does; nothing but answer where left out.
         servers: a Kafka that runs already; left out, one is started.
         restarts: how often a process that crashed is started again.
+        kafka: further settings of group ``kafka``: credentials, librdkafka's options.
     """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
         folder = Path(name)
@@ -102,10 +105,11 @@ def deployment(
                 "HEADRACE_TOPICS__PREFIX": prefix,
                 "HEADRACE_POOLS_FILE": str(pools),
                 "HEADRACE_DATA_DIR": str(folder / "data"),
+                **{f"HEADRACE_KAFKA__{name.upper()}": _text(value) for name, value in (kafka or {}).items()},
             }
             settings = Settings.model_validate(
                 {
-                    "kafka": {"bootstrap_servers": broker.bootstrap_servers},
+                    "kafka": {"bootstrap_servers": broker.bootstrap_servers, **(kafka or {})},
                     "topics": {"prefix": prefix},
                     "pools_file": pools,
                     "data_dir": folder / "data",
@@ -122,6 +126,10 @@ def deployment(
                 for number in range(count):
                     here.start(f"worker-{pool}-{number}", ["headrace.workers", pool], environment, restarts)
             yield here
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def free_port() -> int:
@@ -144,5 +152,6 @@ def _pools(provider_port: int) -> dict[str, object]:
         "pools": {
             "noop": {"endpoint": "here", "model": "noop", "concurrency": 512},
             "http": {"endpoint": "scripted", "model": "scripted", "concurrency": 64},
+            "tiny": {"endpoint": "here", "model": "tiny", "context_tokens": 64},
         },
     }
