@@ -29,9 +29,9 @@ class PoolLag:
     pool: str
     lane: str
     waiting: int
-    """Records that are not done by the group's committed offsets, those in work included."""
-    in_flight: int | None
-    """Of these, in work. None: topics do not tell it, the workers' ``/metrics`` do."""
+    """Records that no worker has taken."""
+    in_flight: int
+    """Records that a worker has taken and not answered."""
     oldest_age_ms: int | None
     """Age of the oldest that is not done; None where nothing waits, or it was not asked for."""
     members: int
@@ -72,14 +72,14 @@ def pool_lags(admin: AdminClient, settings: Settings, pools: Sequence[str], *, a
     """
     found = measured.pool_lag(admin, settings.topic_names, pools)
     oldest: dict[str, int] = {}
-    for pool in {one.pool for one in found if one.waiting} if ages else ():
+    for pool in {one.pool for one in found if one.waiting or one.in_flight} if ages else ():
         oldest.update(_oldest(admin, settings, pool))
     return [
         PoolLag(
             pool=one.pool,
             lane=one.lane,
             waiting=one.waiting,
-            in_flight=None if one.waiting else 0,
+            in_flight=one.in_flight,
             oldest_age_ms=oldest.get(settings.topic_names.tasks(one.pool, Lane(one.lane)), one.oldest_age_ms),
             members=-(-one.members // LANES),  # A worker is one member in each lane.
         )
@@ -124,6 +124,5 @@ def lag_lines(found: Sequence[PoolLag]) -> list[str]:
     lines = [f"{'pool':<16} {'lane':<12} {'waiting':>9} {'in flight':>9} {'oldest':>9} {'members':>8}"]
     for one in found:
         age = "-" if one.oldest_age_ms is None else f"{one.oldest_age_ms / 1000:.1f} s"
-        flying = "?" if one.in_flight is None else str(one.in_flight)
-        lines.append(f"{one.pool:<16} {one.lane:<12} {one.waiting:>9,} {flying:>9} {age:>9} {one.members:>8}")
+        lines.append(f"{one.pool:<16} {one.lane:<12} {one.waiting:>9,} {one.in_flight:>9,} {age:>9} {one.members:>8}")
     return lines

@@ -83,7 +83,7 @@ def one_line(report: JobReport, lags: Sequence[PoolLag]) -> str:
     cost = sum(pool.cost_microusd for pool in report.pools.values())
     waiting: dict[str, int] = {}
     for lag in lags:
-        waiting[lag.pool] = waiting.get(lag.pool, 0) + lag.waiting
+        waiting[lag.pool] = waiting.get(lag.pool, 0) + lag.waiting + lag.in_flight
     shown = " ".join(f"{pool}={records}" for pool, records in waiting.items())
     return f"{report.status}  {steps}  {tokens:,} tokens  ${cost / 1e6:.6f}" + (f"  lag {shown}" if shown else "")
 
@@ -98,23 +98,23 @@ def _steps(report: JobReport) -> Table:
         table.add_column(title, justify="left" if title in ("step", "") else "right")
     for step in report.steps:
         bar = ProgressBar(total=max(step.total, 1), completed=step.done + step.failed, width=30)
-        numbers = (f"{step.done}/{step.total}", str(step.in_flight), str(step.retrying), str(step.failed))
+        done = f"{step.done}/{step.total}" if step.total else "-"  # A split of a job that is over: nothing to count.
+        numbers = (done, str(step.in_flight), str(step.retrying), str(step.failed))
         table.add_row(Text(step.name), bar, *numbers)
     return table
 
 
 def _pools(report: JobReport, lags: Sequence[PoolLag]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("pool", "waiting", "oldest", "members", "tokens in", "out", "cost"):
+    for title in ("pool", "waiting", "in flight", "members", "tokens in", "out", "cost"):
         table.add_column(title, justify="left" if title == "pool" else "right")
     for name in dict.fromkeys([*(lag.pool for lag in lags), *report.pools]):
         lanes = [lag for lag in lags if lag.pool == name]
         used = report.pools.get(name)
-        oldest = max((lag.oldest_age_ms or 0 for lag in lanes), default=0)
         table.add_row(
             Text(name),
             str(sum(lag.waiting for lag in lanes)),
-            f"{oldest / 1000:.1f} s",
+            str(sum(lag.in_flight for lag in lanes)),
             str(max((lag.members for lag in lanes), default=0)),
             f"{used.input_tokens if used else 0:,}",
             f"{used.output_tokens if used else 0:,}",

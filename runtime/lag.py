@@ -1,4 +1,4 @@
-"""How much work waits for the workers of each pool: records on the task topics above the group's committed offsets."""
+"""How much work waits for the workers of each pool, and how much they have in hand: by offsets and their metadata."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.offsets import Place, beginnings, ends
+from headrace.schemas.completed import Progress, progress_of
 from headrace.schemas.errors import DependencyUnavailable
 from headrace.schemas.messages import Lane
 from headrace.schemas.topics import Topics
@@ -21,7 +22,9 @@ class PoolLag:
     pool: str
     lane: str
     waiting: int
-    """Records above the committed offsets, those in work included."""
+    """Records that no worker has taken."""
+    in_flight: int
+    """Records that a worker has taken and not answered, by the metadata of its last commit (at most 0.1 s old)."""
     oldest_age_ms: int | None
     """Age of the oldest of them, where it is known."""
     members: int
@@ -40,13 +43,17 @@ def pool_lag(admin: AdminClient, topics: Topics, pools: Iterable[str], *, timeou
     lanes = {topics.tasks(pool, lane): (pool, lane.value) for pool in names for lane in Lane}
     places = _places(admin, list(lanes), timeout_s)
     last, first = ends(admin, places, timeout_s=timeout_s), beginnings(admin, places, timeout_s=timeout_s)
-    waiting = dict.fromkeys(lanes.values(), 0)
-    committed = _committed(admin, topics, names, timeout_s)
+    waiting, in_flight = dict.fromkeys(lanes.values(), 0), dict.fromkeys(lanes.values(), 0)
+    known = _progress(admin, topics, names, timeout_s)
     for place in places:
-        done = committed.get(place, -1)
-        waiting[lanes[place[0]]] += max(0, last[place] - max(done, first[place]))
+        lane, progress = lanes[place[0]], known.get(place, Progress(-1, 0))
+        waiting[lane] += max(0, last[place] - max(progress.read_to, first[place]))
+        in_flight[lane] += progress.in_flight
     members = _members(admin, topics, names, timeout_s)
-    return [PoolLag(pool, lane, count, None, members.get(pool, 0)) for (pool, lane), count in waiting.items()]
+    return [
+        PoolLag(pool, lane, count, in_flight[pool, lane], None, members.get(pool, 0))
+        for (pool, lane), count in waiting.items()
+    ]
 
 
 def _places(admin: AdminClient, names: list[str], timeout_s: float) -> list[Place]:
@@ -60,9 +67,9 @@ def _places(admin: AdminClient, names: list[str], timeout_s: float) -> list[Plac
     return [(name, partition) for name in names for partition in found[name].partitions]
 
 
-def _committed(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[Place, int]:
-    """Return the committed offsets of every pool's group; the client takes one group a request."""
-    offsets: dict[Place, int] = {}
+def _progress(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[Place, Progress]:
+    """Return how far the workers of every pool are; the client takes one group a request."""
+    found: dict[Place, Progress] = {}
     asked = [
         admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(topics.worker_group(pool))], request_timeout=timeout_s
@@ -75,8 +82,8 @@ def _committed(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: 
                 partitions: list[TopicPartition] = future.result().topic_partitions
             except KafkaException as error:
                 raise DependencyUnavailable(f"offsets of a pool cannot be read: {error.args[0].str()}") from None
-            offsets.update({(tp.topic, tp.partition): tp.offset for tp in partitions})
-    return offsets
+            found.update({(tp.topic, tp.partition): progress_of(tp.offset, tp.metadata) for tp in partitions})
+    return found
 
 
 def _members(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[str, int]:

@@ -50,6 +50,7 @@ class LagExporter:
             if not self._responsible():
                 # Two exporters would add up on a dashboard.
                 metrics.LAG.clear()
+                metrics.WAITING.clear()
                 continue
             try:
                 found = pool_lag(self._admin, self._topics, self._pools, timeout_s=EVERY_S)
@@ -57,4 +58,5 @@ class LagExporter:
                 log.warning("lag.unknown", error=error.message)
                 continue
             for lag in found:
-                metrics.LAG.labels(lag.pool, lag.lane).set(lag.waiting)
+                metrics.LAG.labels(lag.pool, lag.lane).set(lag.waiting + lag.in_flight)
+                metrics.WAITING.labels(lag.pool, lag.lane).set(lag.waiting)

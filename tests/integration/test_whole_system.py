@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from headrace.console.client import HeadraceClient
 from headrace.runtime.kafka import admin_client, reader_config
+from headrace.runtime.lag import pool_lag
 from headrace.runtime.local_kafka import LocalKafka
 from headrace.runtime.local_kafka_scram import ScramUser, client_options
 from headrace.schemas.codec import header_map
@@ -225,6 +226,25 @@ def test_when_everything_is_done_raw_committed_lag_is_0_on_every_partition(here:
     }
     for group, topics in groups.items():
         wait_until(lambda g=group, t=topics: not lags(here, g, t), f"{group}: {lags(here, group, topics)}", 15.0)  # type: ignore[misc]
+
+
+def test_lag_tells_what_waits_from_what_is_in_flight_and_ends_at_0(here: Deployment) -> None:
+    def lag() -> tuple[int, int, int]:
+        (one,) = [
+            lane
+            for lane in pool_lag(admin_client(here.settings), here.settings.topic_names, ["http"])
+            if lane.lane == Lane.BATCH.value
+        ]
+        return one.waiting, one.in_flight, one.members
+
+    wait_until(lambda: lag() == (0, 0, len(Lane)), f"{lag()} before the job")
+    work = {**FAN, "steps": {"work": {**FAN["steps"]["work"], "llm": {"pool": "http", "prompt": "{{ item }}"}}}}
+    with HeadraceClient(here.settings) as client:
+        job_id = client.submit(work, {"items": list(range(20))})
+        # The pool takes 64 at once: all 20 are taken, and none waits; each takes three seconds.
+        wait_until(lambda: lag() == (0, 20, len(Lane)), "the tasks taken do not show as in flight", 2.5)
+        assert client.outcome(job_id, timeout_s=30).output == 20
+    wait_until(lambda: lag() == (0, 0, len(Lane)), f"{lag()} after the job", 5.0)
 
 
 def lags(here: Deployment, group: str, topics: list[str]) -> dict[tuple[str, int], int]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from headrace.workers.core.completed import MAX_CHARS, decode, encode
+from headrace.schemas.completed import MAX_CHARS, Progress, decode, encode, encode_commit, progress_of
 from headrace.workers.core.offsets import OffsetTracker
 
 BASES = st.integers(0, 1 << 40)
@@ -173,3 +173,20 @@ def test_a_commit_that_was_refused_is_due_again_and_one_that_was_taken_is_not():
     assert tracker.committable() == [commit]
     tracker.committed(commit)
     assert tracker.committable() == []
+
+
+@given(st.integers(0, 1 << 40), st.integers(1, 10_000), st.integers(0, 10_000))
+def test_a_commit_says_how_far_its_worker_is_and_what_is_done(base: int, taken: int, in_flight: int) -> None:
+    spans = [(base + 2, base + 3), (base + 5, base + 9)]
+    progress = Progress(base + taken, in_flight)
+    text = encode_commit(base, spans, progress)
+    assert progress_of(base, text) == progress
+    assert decode(base, text) == decode(base, encode(base, spans)) == spans
+
+
+@given(st.text(max_size=60))
+def test_metadata_that_nobody_wrote_says_nothing(text: str) -> None:
+    found = progress_of(7, text)
+    assert found.read_to >= 7
+    if not text.startswith("2:"):
+        assert found == Progress(7, 0)

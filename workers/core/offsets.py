@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from headrace.workers.core.completed import MAX_CHARS, Span, decode, encode
+from headrace.schemas.completed import MAX_CHARS, Progress, Span, decode, encode, encode_commit
 
 CROWDED_CHARS = MAX_CHARS * 3 // 4
 """Intake of a partition stops when its metadata is this long (docs/kafka-mechanics, C3)."""
@@ -33,7 +33,7 @@ class Commit:
     offset: int
     """The next offset to read: everything below it is done."""
     metadata: str
-    """What is done above it, as `completed.encode` writes it."""
+    """How far the owner is above it and what is done there, as `completed.encode_commit` writes it."""
 
 
 @dataclass(slots=True)
@@ -147,7 +147,8 @@ class OffsetTracker:
                 continue
             found.changed = False
             offset = next(iter(found.undone), found.next)
-            metadata = encode(offset, _done_spans(found, offset))
+            progress = Progress(found.next, len(found.undone))
+            metadata = encode_commit(offset, _done_spans(found, offset), progress)
             if (offset, metadata) != found.committed:
                 commits.append(Commit(partition, found.epoch, offset, metadata))
         return commits

@@ -83,11 +83,11 @@ def test_the_receipt_says_who_answered():
 
 
 def test_lag_has_its_documented_keys():
-    lag = PoolLag("small", "batch", 3, None, 1500, 2)
+    lag = PoolLag("small", "batch", 3, 1, 1500, 2)
     assert set(lag.plain()) == {"pool", "lane", "waiting", "in_flight", "oldest_age_ms", "members"}
     assert "1.5 s" in lag_lines([lag])[1]
 
 
 def test_one_line_of_progress_has_steps_tokens_money_and_lag():
-    line = one_line(report_job("j", {job_key("j"): HEADER}), [PoolLag("small", "batch", 3, None, None, 2)])
+    line = one_line(report_job("j", {job_key("j"): HEADER}), [PoolLag("small", "batch", 2, 1, None, 2)])
     assert line == "running  notes 1/5  14 tokens  $0.000007  lag small=3"

@@ -1,5 +1,7 @@
-"""Which offsets above the committed one are done, as text: the metadata of an offset commit.
+"""How far a worker is above its committed offset, as text: the metadata of an offset commit.
 
+``2:<taken>:<in flight>;`` says how many offsets above the committed one were taken and how many of them are in work:
+for those who ask about lag. What follows it says which of them are done, for the next owner of the partition:
 ``1r:<base64>`` holds run lengths (varints: undone, done, undone, … from the committed offset on), ``1b:<base64>`` a
 bitmap (bit i of byte i//8, lowest first, set where the offset committed + i is done); the shorter one is written.
 Kafka allows 4,096 characters a partition; this stays below `MAX_CHARS`, and what would not fit is left out from the
@@ -8,8 +10,10 @@ top, so that it counts as undone. Source: docs/kafka-mechanics, C3.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 MAX_CHARS = 3_500
 """The longest text that `encode` returns."""
@@ -20,8 +24,33 @@ MAX_WINDOW = 1 << 40
 Span = tuple[int, int]
 """Offsets from the first (included) to the second (not included)."""
 
+_PROGRESS = "2:"
+_PROGRESS_FORM = re.compile(r"2:([0-9]{1,12}):([0-9]{1,12});", re.ASCII)
 _RUNS, _BITS = "1r:", "1b:"
 _MAX_BYTES = (MAX_CHARS - len(_RUNS)) // 4 * 3
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a partition's owner is."""
+
+    read_to: int
+    """The next offset that it will take."""
+    in_flight: int
+    """Records taken and not answered."""
+
+
+def encode_commit(base: int, spans: Sequence[Span], progress: Progress) -> str:
+    """Return the metadata for a commit; empty where nothing above ``base`` was taken."""
+    if progress.read_to <= base:
+        return encode(base, spans)
+    return f"{_PROGRESS}{progress.read_to - base}:{progress.in_flight};{encode(base, spans)}"
+
+
+def progress_of(base: int, text: str | None) -> Progress:
+    """Return how far the owner was at this commit; text without that says that nothing above ``base`` was taken."""
+    found = _PROGRESS_FORM.match(text or "")
+    return Progress(base + int(found[1]), int(found[2])) if found else Progress(base, 0)
 
 
 def encode(base: int, spans: Sequence[Span]) -> str:
@@ -44,6 +73,7 @@ def encode(base: int, spans: Sequence[Span]) -> str:
 
 def decode(base: int, text: str | None) -> list[Span]:
     """Return what the metadata says is done above ``base``; unknown or broken text says nothing, and is no error."""
+    text = _PROGRESS_FORM.sub("", text or "", count=1)
     try:
         if text and text.startswith(_RUNS):
             return _decode_runs(base, b64decode(text[len(_RUNS) :], validate=True))
