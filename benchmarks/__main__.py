@@ -9,10 +9,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fanout, latency
+from benchmarks import fanout, latency, records
 from headrace.schemas.errors import HeadraceError
 
-BENCHMARKS = {"fanout": fanout.run, "fanout-http": fanout.run_http, "latency": latency.run}
+BENCHMARKS = {"fanout": fanout.run, "fanout-http": fanout.run_http, "latency": latency.run, "records": records.run}
 
 
 def main() -> int:
