@@ -151,10 +151,11 @@ class Orchestrator:
         )
         assignment.subscribe(self._consumer)
         working: dict[int, Partition] = {}
+        sizes = max_message_bytes(admin, settings, list(pools.pools))
         encoder = Encoder(
             topics,
             list(pools.pools),
-            max_bytes=max_message_bytes(admin, settings, list(pools.pools)),
+            max_bytes=sizes,
             inline_bytes=settings.objects.inline_bytes,
             objects=objects,
         )
@@ -164,6 +165,7 @@ class Orchestrator:
                 partitions=settings.topics.partitions,
                 content_hash=content_hash,
                 jitter=random.random,
+                max_bytes=min(1_000_000, sizes.get(topics.jobs, 1_000_000)),  # The producer's own limit is the first.
             ),
             encoder=encoder,
             window=DispatchWindow(limits.pool_window),

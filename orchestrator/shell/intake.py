@@ -30,6 +30,11 @@ from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
 from headrace.schemas.messages import Result, Submission
 
 SUBMITTED_HEADER = "x-submitted-at-ms"
+REFUSED_HEADER = "x-refused"
+"""On a stub that goes home in place of a submission that is too large to be sent there: why it is refused."""
+CONTENT_HEADER = "x-content-sha256"
+ROOM_BYTES = 8_192
+"""What a forwarded record's key and headers may need beside its value."""
 
 Trace = tuple[tuple[str, bytes], ...]
 
@@ -77,11 +82,19 @@ class Intake:
         partitions: count of ``jobs`` and its companions.
         content_hash: of (workflow, input), the core's.
         jitter: draws from [0, 1).
+        max_bytes: what the ``jobs`` topic takes. Its own limit is on compressed batches, so larger ones can lie there;
+            they are refused wherever they lie, since only some could be forwarded.
     """
 
     def __init__(
-        self, *, partitions: int, content_hash: Callable[[Any, Any], str], jitter: Callable[[], float]
+        self,
+        *,
+        partitions: int,
+        content_hash: Callable[[Any, Any], str],
+        jitter: Callable[[], float],
+        max_bytes: int = 1_000_000,
     ) -> None:
+        self._max_bytes = max_bytes - ROOM_BYTES
         self._partitions = partitions
         self._content_hash = content_hash
         self._jitter = jitter
@@ -106,6 +119,10 @@ class Intake:
         headers = header_map(source.headers)
         if FORWARDED_HEADER in headers and headers.get(SUBMITTED_HEADER, "").isdigit():
             at_ms = int(headers[SUBMITTED_HEADER])
+        if FORWARDED_HEADER in headers and REFUSED_HEADER in headers:
+            return self._refused_elsewhere(source, headers, at_ms)
+        if len(source.value or b"") > self._max_bytes:
+            return self._too_large(source, at_ms)
         try:
             submission = decode(Submission, source.value, headers)
         except UnknownSchemaVersion as error:
@@ -158,6 +175,40 @@ class Intake:
         if (away := self._away(source, headers, at_ms, job_id)) is not None:
             return away
         return Arrived(job_id, _refused(source, at_ms, _say(error)))
+
+    def _too_large(self, source: Source, at_ms: int) -> Meaning:
+        """Refuse under the id, at home; a stub carries the refusal there."""
+        kind, value_id = _glance(source.value)
+        size = len(source.value or b"")
+        message = f"the submission has {size:,} bytes, the limit is {self._max_bytes:,}: split it into several jobs"
+        if kind in ("cancel", "signal"):
+            return Aside("too_large", message)
+        try:
+            job_id = check_job_id(value_id if value_id is not None else self._id_of(source))
+        except ContractError as error:
+            return Aside(error.kind, _say(error))
+        digest = sha256(source.value or b"").hexdigest()
+        home = home_partition(job_id, self._partitions)
+        if home == source.partition:
+            return Arrived(job_id, JobRefused(ErrorKind.TOO_LARGE, message, digest, at_ms))
+        headers = [
+            (FORWARDED_HEADER, b"%d:%d" % (source.partition, source.offset)),
+            (SUBMITTED_HEADER, b"%d" % at_ms),
+            (REFUSED_HEADER, message.encode()),
+            (CONTENT_HEADER, digest.encode()),
+        ]
+        return Forward(Record(source.topic, job_id.encode(), b"{}", home, headers))
+
+    def _refused_elsewhere(self, source: Source, headers: dict[str, str], at_ms: int) -> Meaning:
+        """Take the stub of a submission that was too large to be forwarded."""
+        try:
+            job_id = check_job_id((source.key or b"").decode())
+        except (ContractError, UnicodeDecodeError):
+            return Aside("invalid_job_id", "a refused submission came home without its id")
+        if (away := self._away(source, headers, at_ms, job_id)) is not None:
+            return away
+        refused = JobRefused(ErrorKind.TOO_LARGE, headers[REFUSED_HEADER], headers.get(CONTENT_HEADER, ""), at_ms)
+        return Arrived(job_id, refused)
 
     def _id_of(self, source: Source) -> str:
         """Return the id of a submission that names none in its value."""

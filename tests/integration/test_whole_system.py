@@ -89,11 +89,10 @@ def wait_until(holds: Callable[[], bool], what: str, timeout_s: float = 30.0) ->
 class Kcat:
     """Produces as kcat does: librdkafka with its own default partitioner, CRC32 of the key."""
 
-    def __init__(self, here: Deployment) -> None:
+    def __init__(self, here: Deployment, options: dict[str, Any] | None = None) -> None:
         self._topic = here.settings.topic_names.jobs
-        self._producer = Producer(
-            {"bootstrap.servers": here.settings.kafka.bootstrap_servers, "partitioner": "consistent_random"}
-        )
+        servers = here.settings.kafka.bootstrap_servers
+        self._producer = Producer({"bootstrap.servers": servers, "partitioner": "consistent_random", **(options or {})})
 
     def send(self, value: bytes, key: str | None = None, partition: int = -1) -> Message:
         delivered: list[Message] = []
@@ -208,7 +207,22 @@ def test_what_cannot_be_answered_is_a_dead_letter_with_its_origin(here: Deployme
         assert base64.b64decode(letter["value_base64"]) == message.value()
 
 
-def test_a_prompt_over_the_context_and_an_input_over_the_limit_are_refused_before_any_call(here: Deployment) -> None:
+def test_a_submission_over_the_size_limit_is_rejected_wherever_it_lies_and_once(here: Deployment) -> None:
+    """Kafka's own limit is on compressed batches: a client with compression can write more than can be forwarded."""
+    large = Kcat(here, {"message.max.bytes": 20_000_000, "compression.type": "zstd"})
+    away = id_with_two_homes("large")
+    with HeadraceClient(here.settings) as client:
+        for job_id, partition in ((away, -1), ("large-at-home", home_partition("large-at-home", PARTITIONS))):
+            for _ in range(2):
+                large.send(job(input={"word": "x" * 3_000_000}), job_id, partition)
+            outcome = client.outcome(job_id, timeout_s=20)
+            assert (outcome.status, outcome.reason) == (JobStatus.REJECTED, "too_large"), job_id
+            assert "bytes" in outcome.message
+            wait_until(lambda job_id=job_id: len(outcomes_of(here, job_id)) == 2, "the repetition is not answered")  # type: ignore[misc]
+            assert len({message.value() for message in outcomes_of(here, job_id)}) == 1
+
+
+def test_a_prompt_over_the_context_is_refused_before_any_call(here: Deployment) -> None:
     with HeadraceClient(here.settings) as client:
         long = client.submit(steps(pool="tiny"), {"word": "word " * 5_000})
         outcome = client.outcome(long, timeout_s=20)
