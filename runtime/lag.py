@@ -24,7 +24,7 @@ class PoolLag:
     waiting: int
     """Records that no worker has taken."""
     in_flight: int
-    """Records that a worker has taken and not answered, by the metadata of its last commit (at most 0.1 s old)."""
+    """Records that a worker has taken and not answered, by the metadata of its last commit."""
     oldest_age_ms: int | None
     """Age of the oldest of them, where it is known."""
     members: int

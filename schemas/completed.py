@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_CHARS = 3_500
-"""The longest text that `encode` returns."""
+"""The longest text that `encode_commit` returns."""
 
 MAX_WINDOW = 1 << 40
 """Offsets further than this above the committed one are not believed."""
@@ -27,7 +27,9 @@ Span = tuple[int, int]
 _PROGRESS = "2:"
 _PROGRESS_FORM = re.compile(r"2:([0-9]{1,12}):([0-9]{1,12});", re.ASCII)
 _RUNS, _BITS = "1r:", "1b:"
-_MAX_BYTES = (MAX_CHARS - len(_RUNS)) // 4 * 3
+_PREFIX_CHARS = 28
+"""The longest prefix: two numbers of twelve digits."""
+_MAX_BYTES = (MAX_CHARS - _PREFIX_CHARS - len(_RUNS)) // 4 * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Progress:
 
 def encode_commit(base: int, spans: Sequence[Span], progress: Progress) -> str:
     """Return the metadata for a commit; empty where nothing above ``base`` was taken."""
-    if progress.read_to <= base:
+    if progress.read_to <= base and not progress.in_flight:
         return encode(base, spans)
     return f"{_PROGRESS}{progress.read_to - base}:{progress.in_flight};{encode(base, spans)}"
 
@@ -51,6 +53,11 @@ def progress_of(base: int, text: str | None) -> Progress:
     """Return how far the owner was at this commit; text without that says that nothing above ``base`` was taken."""
     found = _PROGRESS_FORM.match(text or "")
     return Progress(base + int(found[1]), int(found[2])) if found else Progress(base, 0)
+
+
+def _without_progress(text: str) -> str:
+    found = _PROGRESS_FORM.match(text)
+    return text[found.end() :] if found else text
 
 
 def encode(base: int, spans: Sequence[Span]) -> str:
@@ -73,7 +80,7 @@ def encode(base: int, spans: Sequence[Span]) -> str:
 
 def decode(base: int, text: str | None) -> list[Span]:
     """Return what the metadata says is done above ``base``; unknown or broken text says nothing, and is no error."""
-    text = _PROGRESS_FORM.sub("", text or "", count=1)
+    text = _without_progress(text or "")
     try:
         if text and text.startswith(_RUNS):
             return _decode_runs(base, b64decode(text[len(_RUNS) :], validate=True))

@@ -126,7 +126,7 @@ class Partition(RuleBasedStateMachine):
 
     @invariant()
     def the_count_is_right(self):
-        assert self.tracker.incomplete == len(self.running) == self.tracker.incomplete_in(0)
+        assert self.tracker.incomplete == len(self.running) == self.tracker.running_in(0)
 
     def teardown(self):
         self.read(len(self.log) + 1)
@@ -190,3 +190,31 @@ def test_metadata_that_nobody_wrote_says_nothing(text: str) -> None:
     assert found.read_to >= 7
     if not text.startswith("2:"):
         assert found == Progress(7, 0)
+
+
+def test_a_prefix_in_the_middle_is_no_prefix() -> None:
+    assert decode(0, "1b:Bg2:1:1;==") == []
+    assert progress_of(0, "1b:Bg2:1:1;==") == Progress(0, 0)
+
+
+def test_the_longest_commit_fits() -> None:
+    spans = [(base, base + 1) for base in range(1, 1 << 20, 129)]
+    assert len(encode_commit(0, spans, Progress((1 << 39), 10**11))) <= MAX_CHARS
+
+
+def test_what_was_let_go_waits_again_and_is_not_in_flight() -> None:
+    tracker = OffsetTracker()
+    epoch = tracker.assign(0, committed=0)
+    for offset in range(20):
+        tracker.deliver(0, offset)
+    for offset in range(4):
+        tracker.complete(0, epoch, offset)
+    for offset in range(8, 20):
+        tracker.drop(0, epoch, offset)
+    (commit,) = tracker.committable()
+    assert progress_of(commit.offset, commit.metadata) == Progress(8, 4)
+    assert tracker.running_in(0) == 4
+    for offset in range(4, 8):
+        tracker.complete(0, epoch, offset)
+    (commit,) = tracker.committable()
+    assert (commit.offset, commit.metadata) == (8, "")

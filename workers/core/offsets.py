@@ -45,6 +45,8 @@ class _Partition:
     """Done above ``next`` before this assignment; ascending."""
     undone: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Delivered and not done, ascending. Linked, because taking the first of a plain dict scans its deleted keys."""
+    dropped: dict[int, None] = field(default_factory=dict)
+    """Of these, let go before they were started: the next owner's to do."""
     committed: tuple[int, str] | None = None
     changed: bool = True
 
@@ -66,10 +68,10 @@ class OffsetTracker:
         """Records delivered and not done, over all partitions."""
         return self._incomplete
 
-    def incomplete_in(self, partition: int) -> int:
-        """Records of one partition that are delivered and not done."""
+    def running_in(self, partition: int) -> int:
+        """Records of one partition that are delivered, not done, and were not let go."""
         found = self._partitions.get(partition)
-        return len(found.undone) if found else 0
+        return len(found.undone) - len(found.dropped) if found else 0
 
     def assign(self, partition: int, *, committed: int | None = None, metadata: str | None = None) -> int:
         """Begin to track a partition and return the epoch of this assignment.
@@ -134,9 +136,17 @@ class OffsetTracker:
         if found is None or found.epoch != epoch or offset not in found.undone:
             return False
         del found.undone[offset]
+        found.dropped.pop(offset, None)
         found.changed = True
         self._incomplete -= 1
         return True
+
+    def drop(self, partition: int, epoch: int, offset: int) -> None:
+        """Note that a record was let go before it was started: it waits again, for the next owner."""
+        found = self._partitions.get(partition)
+        if found is not None and found.epoch == epoch and offset in found.undone:
+            found.dropped[offset] = None
+            found.changed = True
 
     def committable(self, partitions: Iterable[int] | None = None) -> list[Commit]:
         """Return what may be committed and differs from what is committed, for all partitions or the given ones."""
@@ -147,7 +157,8 @@ class OffsetTracker:
                 continue
             found.changed = False
             offset = next(iter(found.undone), found.next)
-            progress = Progress(found.next, len(found.undone))
+            read_to = min(found.dropped, default=found.next)
+            progress = Progress(read_to, len(found.undone) - len(found.dropped))
             metadata = encode_commit(offset, _done_spans(found, offset), progress)
             if (offset, metadata) != found.committed:
                 commits.append(Commit(partition, found.epoch, offset, metadata))

@@ -85,7 +85,6 @@ class LanePartitions:
         for assignment in gone:
             assignment.alive = False
         if gone:
-            self._take_dropped()
             self._release(gone)
             self._wait_for([assignment.partition for assignment in gone])
             self.commit_now(consumer, [assignment.partition for assignment in gone])
@@ -100,10 +99,12 @@ class LanePartitions:
         self._forget(consumer, partitions, "lost")
 
     def settle(self) -> None:
-        """Take over the completions that came in since the last call."""
+        """Take over what was done, and what was let go, since the last call."""
         done, complete = self.done, self.tracker.complete
         for _ in range(len(done)):
             complete(*done.popleft())
+        for _ in range(len(self.dropped)):
+            self.tracker.drop(*self.dropped.popleft())
 
     def commit_if_due(self, consumer: Consumer) -> None:
         """Begin a commit where one is due and none is under way."""
@@ -175,19 +176,12 @@ class LanePartitions:
     def _wait_for(self, partitions: list[int]) -> None:
         """Wait until what runs of these partitions has ended, or the bound is reached."""
         deadline = time.monotonic() + REVOKE_WAIT_S
-        left = dict.fromkeys(partitions, 0)
         while time.monotonic() < deadline:
             self.settle()
-            for partition, epoch, _ in self._take_dropped():
-                if partition in left and self.tracker.epoch(partition) == epoch:
-                    left[partition] += 1
-            if all(self.tracker.incomplete_in(partition) <= dropped for partition, dropped in left.items()):
+            if not any(map(self.tracker.running_in, partitions)):
                 return
             time.sleep(0.002)
-        log.info("partitions.left_running", topic=self._topic, tasks=sum(map(self.tracker.incomplete_in, partitions)))
-
-    def _take_dropped(self) -> list[Done]:
-        return [self.dropped.popleft() for _ in range(len(self.dropped))]
+        log.info("partitions.left_running", topic=self._topic, tasks=sum(map(self.tracker.running_in, partitions)))
 
     def _forget(self, consumer: Consumer, partitions: Partitions, event: str) -> None:
         for part in partitions:
