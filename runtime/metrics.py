@@ -109,4 +109,3 @@ LAG = _gauge(
     "consumer_lag_records", "records", ("pool", "lane"), "Tasks on the topic that wait or run and are not done."
 )
 WAITING = _gauge("waiting_tasks", "records", ("pool", "lane"), "Tasks on the topic that no worker has taken.")
-OLDEST_AGE = _gauge("oldest_task_age_seconds", "seconds", ("pool", "lane"), "Age of the oldest waiting task.")
