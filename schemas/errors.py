@@ -85,6 +85,8 @@ class TopicMismatch(DependencyUnavailable):
 class ContractError(HeadraceError):
     """A message that breaks the public contract."""
 
+    exit_code = 2
+
     def __init__(self, message: str, hint: str = "", *, kind: str = "contract") -> None:
         super().__init__(message, hint)
         self.kind = kind
