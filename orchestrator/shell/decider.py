@@ -20,7 +20,7 @@ from headrace.orchestrator.core.events import (
 )
 from headrace.orchestrator.core.state import Decision
 from headrace.orchestrator.core.view import JobView
-from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
+from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
@@ -171,6 +171,10 @@ class Decider:
         """Set the standing of jobs anew: after a rollback, or when a partition came."""
         for job_id in jobs:
             self._stand(partition, job_id)
+
+    def held_back(self) -> dict[Channel, int]:
+        """Return the tasks that wait here for room, by pool and lane."""
+        return self._window.held_back()
 
     def forget(self, number: int) -> None:
         """Take a partition's jobs out of the window."""

@@ -27,6 +27,8 @@ INTERACTIVE_RECORDS = 64
 INTERACTIVE_MS = 10
 """Where a transaction is cut while interactive jobs wait behind batch work (kafka-mechanics A5)."""
 CLOSING_JOBS = 4
+HELD_EVERY_S = 1.0
+"""How often the gauge of tasks held back is set."""
 FENCED_LIMIT = 5
 """Fenced so often within a minute, another living process has this one's slot."""
 
@@ -82,6 +84,7 @@ class Loop:
         self._limit: int | None = None
         self._refusals = 0
         self._fenced: list[float] = []
+        self._held_at = 0.0
         self.trouble: str | None = None
         """Why no work is done now, for readiness."""
 
@@ -125,6 +128,9 @@ class Loop:
         self._decide(batch, *limit)
         if batch.next or self._writer.changed():
             self._commit(batch)  # 7, 8
+        if time.monotonic() - self._held_at >= HELD_EVERY_S:  # Counts every job, so not with each batch.
+            self._held_at = time.monotonic()
+            meters.held_back(self._decider.held_back())
 
     def _decide(self, batch: Batch, records: int, milliseconds: int) -> None:
         deadline = time.monotonic() + milliseconds / 1000

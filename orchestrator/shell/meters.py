@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from headrace.orchestrator.core.window import Channel
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime import metrics
@@ -17,6 +18,13 @@ def aborted() -> None:
 def lost() -> None:
     """A transaction's ending is unknown, or another instance fenced this one."""
     metrics.TRANSACTIONS.labels("lost").inc()
+
+
+def held_back(counts: Mapping[Channel, int]) -> None:
+    """What waits in this instance for room; a channel that is gone shows nothing."""
+    metrics.TASKS_HELD.clear()
+    for (pool, lane), count in counts.items():
+        metrics.TASKS_HELD.labels(pool, lane).set(count)
 
 
 def restored(seconds: float) -> None:

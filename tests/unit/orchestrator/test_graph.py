@@ -165,7 +165,8 @@ def test_a_step_name_that_templates_could_not_spell_is_refused(name):
 
 
 def test_an_llm_step_whose_schema_is_an_array_can_be_fanned_out():
-    compiled({"plan": llm(output={"type": "array"}), "each": {"for_each": "plan", **llm("{{ item }}")}})
+    graph = compiled({"plan": llm(output={"type": "array"}), "each": {"for_each": "plan", **llm("{{ item }}")}})
+    assert graph.step("each").needs == ("plan",)
 
 
 def test_the_output_may_be_a_structure_and_its_references_are_checked():
@@ -175,7 +176,10 @@ def test_the_output_may_be_a_structure_and_its_references_are_checked():
 
 
 def test_without_pools_the_names_of_pools_are_not_checked():
-    compile_workflow({"name": "w", "version": 1, "steps": {"a": llm(pool="anything")}}, pools=None)
+    document = {"name": "w", "version": 1, "steps": {"a": llm(pool="anything")}}
+    assert compile_workflow(document, pools=None).ref == "w@1"
+    with pytest.raises(WorkflowInvalid):
+        compile_workflow(document, pools=POOLS)
 
 
 @pytest.mark.parametrize(
