@@ -18,6 +18,7 @@ from headrace.schemas.messages import (
     DeadLetter,
     Event,
     Outcome,
+    Resolution,
     Result,
     Submission,
     Task,
@@ -31,6 +32,8 @@ ATTEMPT_HEADER = "x-attempt"
 REPLY_HEADER = "x-reply-partition"
 FORWARDED_HEADER = "x-forwarded-from"
 REPEAT_HEADER = "x-repeat"
+REDRIVES_HEADER = "x-redrives"
+"""How often a record was sent back from the dead letters: the guard against a loop."""
 TRACE_HEADERS = ("traceparent", "tracestate")
 
 SCHEMA_VERSION = 1
@@ -43,6 +46,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "attempt": Attempt,
     "control": Control,
     "dead-letter": DeadLetter,
+    "resolution": Resolution,
 }
 NAMES: dict[type[BaseModel], str] = {model: name for name, model in SCHEMAS.items()}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 
+from headrace.schemas.codec import REDRIVES_HEADER
 from headrace.schemas.messages import DeadLetter, Origin
 
 MAX_VALUE_BYTES = 600_000
 """A value above this is cut: base64 makes it 800,000 bytes, and key, headers and reason need room within 1,000,000."""
 MAX_HEADER_BYTES = 32_768
 MAX_KEY_BYTES = 32_768
-REDRIVES_HEADER = "x-redrives"
 
 
 @dataclass(frozen=True, slots=True)

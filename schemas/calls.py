@@ -1,0 +1,169 @@
+"""One call for one worker, and what became of it: tasks, results, and the journal of attempts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
+from headrace.schemas.errors import ErrorKind
+
+
+class ChatMessage(Message):
+    """One message of a prompt, already rendered."""
+
+    role: Literal["system", "user", "assistant"]
+    """Who speaks."""
+    content: str
+    """What is said."""
+
+
+class LlmCall(Message):
+    """Everything a worker needs for one model call; it needs no workflow."""
+
+    messages: tuple[ChatMessage, ...]
+    """The prompt."""
+    max_output_tokens: int | None = None
+    """The most the model may write."""
+    temperature: float | None = None
+    """Sampling temperature; left to the provider where it is None."""
+    top_p: float | None = None
+    """Nucleus sampling; left to the provider where it is None."""
+    seed: int | None = None
+    """Sampling seed, where the provider has one."""
+    stop: tuple[str, ...] = ()
+    """Texts at which the model stops."""
+    output_schema: dict[str, Any] | None = None
+    """JSON Schema that the answer must hold; the output is then the parsed JSON."""
+
+
+class Task(Message):
+    """One call for one worker, on ``tasks.<pool>.<lane>``."""
+
+    task_id: str
+    """``<job>/<step>/<index>``."""
+    job_id: str
+    """The job it belongs to."""
+    step: str
+    """The step it belongs to."""
+    attempt: int
+    """Which attempt this is, from 1."""
+    kind: Literal["call", "repair"] = "call"
+    """``repair``: the same call once more with the error shown; counted and paid as an attempt of its own."""
+    pool: str
+    """The pool that is to do it."""
+    lane: Lane
+    """The lane it travels in."""
+    reply_partition: int
+    """The partition of ``results`` that the result must be written to."""
+    tenant: str = "default"
+    """Whose job it is."""
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
+    """Who may see the payload."""
+    workflow: str = ""
+    """``name@version``, for logs and metrics."""
+    template_hash: str = ""
+    """Hash of the step's template, for the receipt and the audit."""
+    timeout_ms: int
+    """How long the call may take, from its start."""
+    not_after_ms: int | None = None
+    """The last moment at which a worker may start the call; the rule of lost tasks rests on it."""
+    dispatched_at_ms: int = 0
+    """When the orchestrator decided to dispatch it."""
+    call: LlmCall | None = None
+    """The call itself, or None where it travels as a reference."""
+    call_ref: ObjectRef | None = None
+    """The call as a claim check."""
+
+
+class Usage(Message):
+    """Tokens of one or many calls. ``input_tokens`` includes what the cache read and wrote."""
+
+    input_tokens: int = 0
+    """All tokens of the prompt."""
+    cached_tokens: int = 0
+    """Of these, read from the provider's cache."""
+    cache_write_tokens: int = 0
+    """Of these, written to the provider's cache."""
+    output_tokens: int = 0
+    """All tokens of the answer, reasoning included."""
+    reasoning_tokens: int = 0
+    """Of these, spent on reasoning."""
+
+
+class Failure(Message):
+    """Why something failed."""
+
+    kind: ErrorKind
+    """The closed list of reasons."""
+    message: str
+    """For people; without prompts and without secrets."""
+    retry_after_ms: int | None = None
+    """The provider's own wish, in milliseconds."""
+
+
+class Result(Message):
+    """What became of one attempt, on ``results``."""
+
+    task_id: str
+    """The task."""
+    job_id: str
+    """Its job."""
+    attempt: int
+    """The attempt that this answers."""
+    failure: Failure | None = None
+    """None where the call succeeded."""
+    output: Any = None
+    """The answer: text, or parsed JSON where the step has an output schema."""
+    output_ref: ObjectRef | None = None
+    """The answer as a claim check (of its JSON)."""
+    truncated: bool = False
+    """The answer ended at ``max_output_tokens``."""
+    finish_reason: str = ""
+    """The provider's own word for why it stopped."""
+    usage: Usage = Usage()
+    """Tokens, as the provider counted them."""
+    cost_microusd: int = 0
+    """What the attempt cost by the pool's prices."""
+    model: str = ""
+    """The model that answered, in the provider's words."""
+    endpoint: str = ""
+    """The endpoint that answered, as the pools file names it."""
+    pool: str = ""
+    """The pool that worked on it."""
+    worker: str = ""
+    """The worker that worked on it."""
+    call_ms: int = 0
+    """How long the call itself took."""
+    unconfirmed: bool = False
+    """The call was begun and nobody knows whether the provider did it and billed it."""
+    cause: Literal["", "kill", "stop"] = ""
+    """Why an ``interrupted`` attempt ended: its worker died, or stopped."""
+    journalled: bool = False
+    """Answered from the journal of an earlier delivery, without a call."""
+
+
+class Attempt(Message):
+    """The start or the end of one provider call, on ``attempts.<pool>``: journal, audit, and cost."""
+
+    task_id: str
+    """The task."""
+    attempt: int
+    """Which attempt, from 1."""
+    phase: Literal["started", "ended"]
+    """Which end of the call this is."""
+    at_ms: int
+    """When."""
+    worker: str
+    """The worker that made the call."""
+    until_ms: int | None = None
+    """At the start: when the call ends at the latest."""
+    job_id: str = ""
+    """The job."""
+    tenant: str = "default"
+    """Whose job it is."""
+    workflow: str = ""
+    """``name@version``."""
+    template_hash: str = ""
+    """Hash of the step's template."""
+    result: Result | None = None
+    """The answer, at the end."""

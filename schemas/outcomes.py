@@ -1,0 +1,153 @@
+"""How a job goes on and ends: events, the outcome, and its receipt."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from headrace.schemas.base import Message, ObjectRef
+from headrace.schemas.calls import Failure, Usage
+from headrace.schemas.errors import ErrorKind
+
+
+class JobStatus(StrEnum):
+    """How a job ended. Closed."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class Unconfirmed(Message):
+    """Attempts of which nobody knows whether the provider did and billed them: lost, interrupted, or timed out."""
+
+    attempts: int = 0
+    """How many."""
+    tokens: int = 0
+    """What they took at most, where an upper bound is known."""
+    cost_microusd: int = 0
+    """What they cost at most, where an upper bound is known."""
+
+
+class PoolReceipt(Message):
+    """What a job used of one pool."""
+
+    tasks: int = 0
+    """Tasks that ended there."""
+    attempts: int = 0
+    """Attempts that ended there."""
+    usage: Usage = Usage()
+    """Tokens."""
+    cost_microusd: int = 0
+    """Money."""
+    unconfirmed: Unconfirmed = Unconfirmed()
+    """Attempts of unknown fate; not part of ``usage`` and ``cost_microusd``."""
+    call_ms: int = 0
+    """Time spent in calls, summed over calls that ran side by side."""
+    models: tuple[str, ...] = ()
+    """The models that answered (at most 16 are named)."""
+
+
+class StepReceipt(Message):
+    """What became of one step."""
+
+    tasks: int = 0
+    """Tasks of the step."""
+    failed: int = 0
+    """Tasks that failed for good."""
+    truncated: int = 0
+    """Answers that ended at ``max_output_tokens``."""
+    started_ms: int | None = None
+    """When its first task was dispatched, or it ran."""
+    finished_ms: int | None = None
+    """When it was complete."""
+    template_hash: str = ""
+    """Hash of its template."""
+
+
+class Receipt(Message):
+    """What a job did and what it cost."""
+
+    tasks: int = 0
+    """Tasks that ended."""
+    attempts: int = 0
+    """Attempts that ended."""
+    usage: Usage = Usage()
+    """Tokens, summed."""
+    cost_microusd: int = 0
+    """Money, summed."""
+    unconfirmed: Unconfirmed = Unconfirmed()
+    """Attempts of unknown fate, summed; a budget counts them at their upper bound."""
+    overrun_microusd: int = 0
+    """Money above what was set aside for the attempts: the provider counted more than the bound allows."""
+    duplicated: int = 0
+    """Attempts that were made because an earlier one of the same task was interrupted or lost."""
+    call_ms: int = 0
+    """Time spent in calls, summed over calls that ran side by side."""
+    pools: dict[str, PoolReceipt] = Field(default_factory=dict)
+    """By pool."""
+    steps: dict[str, StepReceipt] = Field(default_factory=dict)
+    """By step."""
+
+
+class FailedItem(Message):
+    """An item that failed for good."""
+
+    task_id: str
+    """Its task."""
+    failure: Failure
+    """Why."""
+
+
+class Outcome(Message):
+    """How a job ended, on ``outcomes``: exactly one ``ce_id`` for each job."""
+
+    job_id: str
+    """The job."""
+    status: JobStatus
+    """How it ended."""
+    reason: ErrorKind | None = None
+    """Why, where it did not succeed."""
+    message: str = ""
+    """The reason for people."""
+    partial: bool = False
+    """A step's ``require`` let items fail."""
+    output: Any = None
+    """The workflow's output."""
+    output_ref: ObjectRef | None = None
+    """The output as a claim check (of its JSON)."""
+    failed_items: tuple[FailedItem, ...] = ()
+    """Items that failed for good; the first hundred."""
+    failed_items_total: int = 0
+    """How many failed for good."""
+    workflow: str = ""
+    """``name@version``."""
+    tenant: str = "default"
+    """Whose job it was."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """The job's labels."""
+    submitted_at_ms: int = 0
+    """When the submission was written to ``jobs``."""
+    finished_at_ms: int = 0
+    """When the job ended."""
+    receipt: Receipt = Receipt()
+    """What it did and what it cost."""
+
+
+class Event(Message):
+    """Progress, on ``events``: on the happy path one for each step, not for each task."""
+
+    job_id: str
+    """The job."""
+    type: str
+    """``job.accepted``, ``step.started``, ``step.finished``, ``task.retried``, ``job.finished``, …"""
+    at_ms: int
+    """When."""
+    step: str | None = None
+    """The step, where there is one."""
+    data: dict[str, Any] = Field(default_factory=dict)
+    """What else there is to say."""

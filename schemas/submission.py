@@ -1,0 +1,84 @@
+"""What a producer writes to ``jobs``: the public contract. Closed: an unknown field is refused, with a suggestion."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from headrace.schemas.base import Lane, ObjectRef, Sensitivity
+
+MAX_LABELS = 32
+MAX_PART_BYTES = 67_108_864
+
+
+class Budget(BaseModel):
+    """What a job may spend."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    microusd: int | None = Field(default=None, ge=0)
+    """Money, in micro-US-dollars."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Input and output tokens together."""
+
+
+class ItemsPart(BaseModel):
+    """One object of JSON Lines: some of a job's items, in their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    key: str = Field(max_length=500)
+    """Where it lies in the object store; `headrace submit --items` takes ``sha256/<hex>``."""
+    size_bytes: int = Field(ge=1, le=MAX_PART_BYTES)
+    """Its size. A part is read as a whole when its first item is dispatched, so this bounds the memory of a job."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Its checksum, checked on every read."""
+    items: int = Field(ge=1, le=1_000_000)
+    """How many lines it has."""
+
+
+class ItemsRef(BaseModel):
+    """A list that is too long to travel inline: JSON Lines in the object store, read as it is dispatched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    parts: tuple[ItemsPart, ...] = Field(min_length=1, max_length=2_000)
+    """In the order of the items."""
+
+
+class Submission(BaseModel):
+    """What a producer writes to ``jobs``: a job, or a cancel, a signal or a redrive for one. Plain JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    type: Literal["job", "cancel", "signal", "redrive"] = "job"
+    """What is asked for. ``redrive``: another attempt of a task that failed for good, while its job runs."""
+    job_id: str | None = None
+    """The idempotency key. Without it the record's key counts, and without a key ``j-<partition>-<offset>``."""
+    workflow: str | dict[str, Any] | None = None
+    """``name@version``, ``name`` (the newest version), or a whole workflow."""
+    input: dict[str, Any] = Field(default_factory=dict)
+    """The workflow's input, checked against its schema."""
+    input_ref: ObjectRef | None = None
+    """The input as a claim check (of its JSON), in place of ``input``."""
+    items: ItemsRef | None = None
+    """What templates see as ``input.items``, by reference: for lists too long to travel inline."""
+    tenant: str = Field(default="default", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:-]+$")
+    """Whose job it is; tenants take turns."""
+    lane: Lane = Lane.BATCH
+    """``interactive`` goes before ``batch``."""
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Within a lane and a tenant, higher first."""
+    deadline: AwareDatetime | None = None
+    """After this moment the job ends as ``expired``; RFC 3339 with a time zone."""
+    budget: Budget | None = None
+    """What the job may spend."""
+    sensitivity: Sensitivity = Sensitivity.INTERNAL
+    """Confidential payloads never reach a public pool."""
+    labels: dict[str, str] = Field(default_factory=dict, max_length=MAX_LABELS)
+    """Free labels that come back on the outcome."""
+    name: str | None = Field(default=None, max_length=400)
+    """The name of a signal; of a redrive: the task's id."""
+    payload: Any = None
+    """The content of a signal; of a redrive: ``pool`` or ``messages`` to take in place of the task's own."""
