@@ -53,6 +53,10 @@ def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key
     return runner, adapter
 
 
+async def begin():
+    """A call that begins at once, as in a pool without a price."""
+
+
 @pytest.fixture
 def attempt():
     """Return a function that makes one attempt against a script: (result, provider, whether the provider was asked)."""
@@ -62,7 +66,7 @@ def attempt():
             async with served(script) as (provider, base_url):
                 runner, adapter = make_runner(base_url, **options)
                 try:
-                    ended = await runner.run(task or make_task())
+                    ended = await runner.run(task or make_task(), begin)
                 finally:
                     await adapter.close()
                 return ended.result, provider, ended.called

@@ -15,7 +15,7 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task
 from headrace.workers.shell.report import AttemptReport
 
-from .conftest import make_runner, make_task, served
+from .conftest import begin, make_runner, make_task, served
 
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
 
@@ -81,7 +81,7 @@ def test_a_call_that_stalls_ends_at_its_timeout(attempt):
 def test_a_closed_port_is_a_network_failure():
     async def main():
         runner, adapter = make_runner("http://127.0.0.1:9/v1")
-        ended = await runner.run(make_task())
+        ended = await runner.run(make_task(), begin)
         await adapter.close()
         return ended.result
 
@@ -189,7 +189,7 @@ def test_the_first_calls_of_a_task_fail_and_then_it_succeeds():
     async def main():
         async with served("faults: [{kind: server_error, first_calls: 2}]") as (_, base_url):
             runner, adapter = make_runner(base_url)
-            ended = [await runner.run(make_task(attempt=number)) for number in (1, 2, 3)]
+            ended = [await runner.run(make_task(attempt=number), begin) for number in (1, 2, 3)]
             await adapter.close()
             return [one.result.failure and one.result.failure.kind for one in ended]
 
@@ -200,7 +200,7 @@ def test_an_adapter_that_breaks_still_gives_a_result():
     async def main():
         runner, adapter = make_runner("http://127.0.0.1:9/v1")
         adapter.call = None
-        return (await runner.run(make_task())).result
+        return (await runner.run(make_task(), begin)).result
 
     with capture_logs() as logs:
         result = asyncio.run(main())
