@@ -141,6 +141,7 @@ class Worker:
                 lane=lane,
                 capacity=plan.capacity(settings.worker.buffer_factor, immediate=immediate),
                 commit_interval_ms=settings.worker.commit_interval_ms,
+                revoke_wait_s=settings.worker.revoke_wait_s,
                 gap_ms=settings.kafka.session_timeout_ms // 2,
                 hand_over=lambda batch: self._soon(pool.offer, batch),
                 release=lambda gone: self._soon(pool.release, gone),

@@ -1,7 +1,7 @@
 """One consumer's partitions: assignment, opening, revocation, loss. All of it runs in the poller's thread.
 
 On assignment partitions are assigned, paused after that (a pause before is ignored), and opened in the poller's rounds
-(`opening.py`). On revocation what has not started is let go, and what runs may end for up to `REVOKE_WAIT_S`; what then
+(`opening.py`). On revocation what has not started is let go, and what runs may end within the revoke wait; what then
 still runs is handed over: it counts as done in the last commit, its calls are finished here, and the next owner passes
 it over (docs/kafka-mechanics, C5). A partition that is lost commits nothing; its calls run on.
 """
@@ -25,8 +25,6 @@ from headrace.workers.shell.pauses import Pauses
 
 log = structlog.get_logger("headrace.partitions")
 
-REVOKE_WAIT_S = 5.0
-
 Partitions = list[TopicPartition]
 
 
@@ -34,6 +32,7 @@ class LanePartitions:
     """Tracks what one consumer owns.
 
     Args:
+        revoke_wait_s: inside a revocation nothing else is polled, so this is short.
         release: asks the pool to leave what it has not started of the given assignments, and to say so on each of
             them; called from this thread.
     """
@@ -45,6 +44,7 @@ class LanePartitions:
         pool: str,
         lane: Lane,
         commit_interval_ms: int,
+        revoke_wait_s: float,
         openings: Openings,
         lease: Lease,
         release: Callable[[list[Assignment]], None],
@@ -60,6 +60,7 @@ class LanePartitions:
         self.leaving = False
         """Whether this process is about to end: then nothing is handed over to it."""
         self._topic = topic
+        self._revoke_wait_s = revoke_wait_s
         self._lease = lease
         self._release = release
         self._handed_over = metrics.HANDED_OVER.labels(pool, lane.value)
@@ -153,7 +154,7 @@ class LanePartitions:
 
     def _wait_for(self, gone: list[Assignment]) -> None:
         """Wait until what runs of these has ended, or the bound is reached."""
-        deadline = time.monotonic() + (0.0 if self.leaving else REVOKE_WAIT_S)
+        deadline = time.monotonic() + (0.0 if self.leaving else self._revoke_wait_s)
         while True:
             self._lease.beat(time.monotonic_ns() // 1_000_000)
             self.settle()
