@@ -172,8 +172,7 @@ class OffsetTracker:
         """Note that the start of a record's call stands in the journal, at offset ``at``."""
         found = self._partitions.get(partition)
         if found is not None and found.epoch == epoch and offset in found.undone:
-            if found.undone[offset] is None:
-                found.undone[offset] = at
+            found.undone[offset] = at
             self._pass_journal(found, at)
 
     def complete(self, partition: int, epoch: int, offset: int, at: int | None = None) -> bool:
