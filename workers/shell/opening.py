@@ -183,8 +183,9 @@ class Openings:
                 one.committed, one.why = found, ""
 
     def _failed(self, opening: _Opening, error: Any) -> None:
-        opening.again_at, opening.why = time.monotonic() + AGAIN_S, str(error.str())
-        if error.code() not in ASK_AGAIN:
+        before, opening.why = opening.why, str(error.str())
+        opening.again_at = time.monotonic() + AGAIN_S
+        if opening.why != before and error.code() not in ASK_AGAIN:
             log.warning("partition.not_opened", topic=self._topic, partition=opening.partition, reason=opening.why)
 
     def _open(self, one: _Opening) -> _Steps:
@@ -212,6 +213,7 @@ class Openings:
                 answers = {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
             except KafkaException as error:
                 self._failed(one, error.args[0])
+                yield
                 while time.monotonic() < one.again_at:
                     yield
             else:
