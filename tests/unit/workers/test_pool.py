@@ -21,6 +21,7 @@ from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.delivery import Assignment, Delivery, Inbox
 from headrace.workers.shell.pool import WorkPool
 from headrace.workers.shell.report import AttemptReport
+from headrace.workers.shell.running import Running
 
 from .conftest import make_task
 
@@ -223,6 +224,20 @@ def test_a_task_that_comes_again_while_its_call_runs_here_is_answered_by_that_ca
         assert [one.failure for one in world.sender.results()] == [None]
 
     play(scene)
+
+
+def test_a_delivery_that_comes_when_the_result_was_just_acknowledged_is_finished_too():
+    inbox = Inbox()
+
+    def delivery(epoch):
+        return Delivery(Lane.BATCH, None, 3, Assignment(0, epoch, Lease(1)), inbox)
+
+    running = Running(make_task(), [], [delivery(1)], until_ms=0)
+    running.note_start(5)
+    running.settle(6)
+    running.adopt(delivery(2))
+    assert list(inbox.begun) == [(0, 1, 3, 5), (0, 2, 3, 5)]
+    assert list(inbox.done) == [(0, 1, 3, 6), (0, 2, 3, 6)]
 
 
 def test_a_call_that_has_not_begun_when_its_partition_is_lost_is_left_to_the_next_owner():
