@@ -18,6 +18,7 @@ from headrace.schemas.messages import (
     DeadLetter,
     Event,
     Outcome,
+    Redrive,
     Resolution,
     Result,
     Submission,
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "control": Control,
     "dead-letter": DeadLetter,
     "resolution": Resolution,
+    "redrive": Redrive,
 }
 NAMES: dict[type[BaseModel], str] = {model: name for name, model in SCHEMAS.items()}
 

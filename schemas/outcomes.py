@@ -82,6 +82,8 @@ class Receipt(Message):
     """Money, summed."""
     unconfirmed: Unconfirmed = Unconfirmed()
     """Attempts of unknown fate, summed; a budget counts them at their upper bound."""
+    overrun_tokens: int = 0
+    """Tokens above what was set aside for the attempts: the provider counted more than the bound allows."""
     overrun_microusd: int = 0
     """Money above what was set aside for the attempts: the provider counted more than the bound allows."""
     duplicated: int = 0

@@ -29,6 +29,7 @@ from headrace.schemas.messages import (
     PoolReceipt,
     Receipt,
     StepReceipt,
+    Unconfirmed,
     Usage,
 )
 
@@ -164,9 +165,23 @@ def receipt_of(turn: Turn) -> Receipt:
         attempts=sum(receipt.attempts for receipt in pools.values()),
         usage=_sum_usage([receipt.usage for receipt in pools.values()]),
         cost_microusd=sum(receipt.cost_microusd for receipt in pools.values()),
+        unconfirmed=_unconfirmed(header),
+        overrun_tokens=sum(spent.overrun_tokens for _, spent in header.spent),
+        overrun_microusd=sum(spent.overrun_microusd for _, spent in header.spent),
+        duplicated=sum(spent.duplicated for _, spent in header.spent),
         call_ms=sum(receipt.call_ms for receipt in pools.values()),
         pools=pools,
         steps=steps,
+    )
+
+
+def _unconfirmed(header: JobHeader) -> Unconfirmed:
+    """Return the attempts of unknown fate; those that are out when the job ends are among them, at what is reserved."""
+    pools = [spent for _, spent in header.spent]
+    return Unconfirmed(
+        attempts=sum(spent.unconfirmed_attempts for spent in pools) + sum(state.live for _, state in header.steps),
+        tokens=sum(spent.unconfirmed_tokens for spent in pools) + header.reserved_tokens,
+        cost_microusd=sum(spent.unconfirmed_microusd for spent in pools) + header.reserved_microusd,
     )
 
 
@@ -183,6 +198,11 @@ def _pool_receipt(spent: PoolSpent) -> PoolReceipt:
         attempts=spent.attempts,
         usage=usage,
         cost_microusd=spent.cost_microusd,
+        unconfirmed=Unconfirmed(
+            attempts=spent.unconfirmed_attempts,
+            tokens=spent.unconfirmed_tokens,
+            cost_microusd=spent.unconfirmed_microusd,
+        ),
         call_ms=spent.call_ms,
         models=spent.models,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
-from headrace.orchestrator.core.effects import SetAside
+from headrace.orchestrator.core.effects import SetAside, SetTaskAside
 from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
@@ -24,8 +25,9 @@ from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, St
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
-from headrace.orchestrator.shell.letters import Source, chain, dead_letter
+from headrace.orchestrator.shell.letters import Source, chain, dead_letter, task_letter
 from headrace.orchestrator.shell.partition import Partition
+from headrace.schemas.codec import Record
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import DeadLetter
 from headrace.schemas.topics import Topics
@@ -210,9 +212,8 @@ class Decider:
         now_ms = self._now_ms()
         try:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
-            records = self._encoder.encode(
-                decision.effects, partition.number, lambda effect: self._letter(source, effect, job_id, now_ms)
-            )
+            letter = partial(self._letter, source, job_id=job_id, now_ms=now_ms)
+            records = self._encoder.encode(decision.effects, partition.number, letter)
         except DependencyUnavailable:
             raise
         except Exception as error:
@@ -290,7 +291,12 @@ class Decider:
         batch.records.append(self._encoder.dead_letter(letter))
         batch.counts["dead_letter", source.topic, reason] += 1
 
-    def _letter(self, source: Source | None, effect: SetAside, job_id: str, now_ms: int) -> DeadLetter | None:
+    def _letter(
+        self, source: Source | None, effect: SetAside | SetTaskAside, task: Record | None, *, job_id: str, now_ms: int
+    ) -> DeadLetter | None:
+        if isinstance(effect, SetTaskAside):
+            assert task is not None
+            return task_letter(effect, written=task, found=source, at_ms=now_ms, by=self._by)
         if source is None:
             log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
             return None

@@ -17,6 +17,7 @@ from headrace.orchestrator.core.effects import (
     Ignore,
     PublishControl,
     SetAside,
+    SetTaskAside,
     StoreObject,
 )
 from headrace.orchestrator.core.record_codec import encode_record
@@ -46,6 +47,10 @@ RECORD_OVERHEAD_BYTES = 256
 
 class Unwritable(ContractError):
     """An effect that no topic would take."""
+
+
+Aside = Callable[[SetAside | SetTaskAside, Record | None], DeadLetter | None]
+"""Makes the dead letter of the record in hand, or of a task with its record; None where there is no such record."""
 
 
 class Objects(Protocol):
@@ -85,9 +90,7 @@ class Encoder:
         self._task_headers = schema_headers(Task)
         self._source = f"/headrace/{topics.prefix}"
 
-    def encode(
-        self, effects: Iterable[Effect], home: int, aside: Callable[[SetAside], DeadLetter | None]
-    ) -> list[Record]:
+    def encode(self, effects: Iterable[Effect], home: int, aside: Aside) -> list[Record]:
         """Return the records of one event's effects; objects are stored on the way.
 
         Args:
@@ -113,7 +116,11 @@ class Encoder:
                 case StoreObject():
                     self._store(effect)
                 case SetAside():
-                    if (letter := aside(effect)) is not None:
+                    if (letter := aside(effect, None)) is not None:
+                        records.append(self.dead_letter(letter))
+                case SetTaskAside():
+                    task = self._task(DispatchTask(effect.task, effect.task.task_id))
+                    if (letter := aside(effect, task)) is not None:
                         records.append(self.dead_letter(letter))
                 case Ignore():
                     pass
