@@ -102,7 +102,9 @@ class OrchestratorSettings(_Group):
     transaction_timeout_ms: int = Field(default=5_000, ge=1_000)
     """How long the broker keeps an open transaction of a silent instance."""
     queue_limit_s: int = Field(default=432_000, ge=60)
-    """How long a task may wait for a worker before it counts as lost; must be below the retention of the task topics."""
+    """How long a task may wait for a worker before it counts as lost; below the retention of the task topics."""
+    lost_grace_s: float = Field(default=60.0, ge=1)
+    """A task whose offset is done counts as lost when its call's time and this have passed without a result."""
     max_kills: int = Field(default=3, ge=1, le=100)
     """A task during which so many workers died is quarantined: it fails, with a dead letter."""
     max_stops: int = Field(default=10, ge=1, le=1_000)

@@ -65,6 +65,8 @@ class Record:
     value: bytes | None
     partition: int | None = None
     headers: Headers = field(default_factory=list)
+    ref: Any = None
+    """Something of the writer's own that is given back with the record's place, where it wants to know it."""
 
 
 def encode(message: BaseModel) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from headrace.orchestrator.core.budget import is_limited
-from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, ready_count, room
+from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, pool_of, ready_count, room
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
     CancelRequested,
@@ -107,6 +107,19 @@ def standing(view: JobView) -> Standing | None:
             ready = ready_count(turn, graph_step, room(turn, graph_step))
             demands.append(Demand(name, llm.pool, state.live, ready))
     return Standing(header.tenant, header.lane, header.priority, tuple(demands))
+
+
+def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]:
+    """Return the pool and the lane that a task of a running job went to, and how long its call may take, in ms.
+
+    Raises:
+        IllegalTransition: the job does not run.
+    """
+    turn = Turn(view, 0)
+    graph_step = turn.graph.step(step)
+    pool = pool_of(graph_step, record)
+    timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
+    return pool, turn.header.lane, timeout_ms
 
 
 def _granted(turn: Turn, event: DispatchGranted) -> None:

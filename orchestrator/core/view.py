@@ -24,6 +24,8 @@ class Limits:
     """Largest input of a job, as JSON."""
     queue_limit_ms: int = 432_000_000
     """How long a task may wait for a worker before it is dispatched anew: within the retention of task topics."""
+    lost_grace_ms: int = 60_000
+    """How long a task whose offset is done has beyond its call's time before it counts as lost."""
     max_kills: int = 3
     """So many workers that died during a task put it into quarantine."""
     max_stops: int = 10

@@ -17,19 +17,23 @@ from headrace.orchestrator.core.events import (
     JobBroke,
     JobRefused,
     JobSubmitted,
+    TaskLost,
     TimerFired,
 )
-from headrace.orchestrator.core.state import Decision
+from headrace.orchestrator.core.flights import Flight
+from headrace.orchestrator.core.state import Decision, TaskRecord
 from headrace.orchestrator.core.view import JobView
-from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, Standing
+from headrace.orchestrator.core.window import Channel as WindowChannel
+from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
 from headrace.orchestrator.shell.letters import Source, chain, dead_letter, task_letter
+from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
 from headrace.schemas.codec import Record
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
-from headrace.schemas.messages import DeadLetter
+from headrace.schemas.messages import DeadLetter, Lane
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -44,6 +48,8 @@ class Machine(Protocol):
 
     def standing(self, view: JobView) -> Standing | None: ...
 
+    def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
+
 
 class Decider:
     """Decides; what it decides lies in the batch and in the stores' overlays until the loop commits.
@@ -57,6 +63,7 @@ class Decider:
         topics: names of the topics.
         by: the name of this process, for dead letters.
         max_markers: most finished jobs that a partition remembers (kafka-mechanics B6).
+        jitter: draws from [0, 1).
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Decider:
         by: str,
         max_markers: int,
         now_ms: Callable[[], int],
+        jitter: Callable[[], float],
     ) -> None:
         self._machine = machine
         self._intake = intake
@@ -81,6 +89,7 @@ class Decider:
         self._by = by
         self._max_markers = max_markers
         self._now_ms = now_ms
+        self._jitter = jitter
         self._home: dict[str, int] = {}
         """The partition of every job that has a standing with the window."""
 
@@ -132,7 +141,18 @@ class Decider:
         while fired < at_most and (key := partition.store.timers.take(until)) is not None:
             self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
             fired += 1
+        while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
+            self._lose(batch, partition, flight)
+            fired += 1
         return fired
+
+    def _lose(self, batch: Batch, partition: Partition, flight: Flight) -> None:
+        """Give up an attempt whose offset is done, unless its result came after all."""
+        if partition.store.is_out(flight.key, flight.attempt):
+            task_id = flight.key.removeprefix("task/")
+            message = "its offset is done, or its time to be begun is over, and no result came"
+            event = TaskLost(task_id, flight.attempt, message, self._jitter())
+            self._step(batch, partition, task_id.split("/")[0], event, None)
 
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
@@ -161,6 +181,16 @@ class Decider:
                 break
         return found
 
+    def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
+        """Return where a live task went; None where its job cannot be read any more."""
+        job_id, step, _ = key.removeprefix("task/").split("/")
+        try:
+            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, record)
+        except Exception:
+            log.exception("channel.unknown", key=key)
+            return None
+        return Channel(self._topics.tasks(pool, Lane(lane)), timeout_ms)
+
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 
     def _stand_touched(self) -> None:
@@ -174,7 +204,7 @@ class Decider:
         for job_id in jobs:
             self._stand(partition, job_id)
 
-    def held_back(self) -> dict[Channel, int]:
+    def held_back(self) -> dict[WindowChannel, int]:
         """Return the tasks that wait here for room, by pool and lane."""
         return self._window.held_back()
 

@@ -7,6 +7,7 @@ A record that cannot be written must be found before `begin_transaction`, while 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, assert_never
 
 from headrace.orchestrator.core.effects import (
@@ -20,6 +21,7 @@ from headrace.orchestrator.core.effects import (
     SetTaskAside,
     StoreObject,
 )
+from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import StateRecord
 from headrace.schemas.codec import (
@@ -106,7 +108,7 @@ class Encoder:
         for effect in effects:
             match effect:
                 case DispatchTask():
-                    records.append(self._task(effect))
+                    records.append(replace(self._task(effect), ref=_flight(effect.task, home)))
                 case EmitOutcome():
                     records.append(self._outcome(effect, home))
                 case EmitEvent():
@@ -218,6 +220,11 @@ class Encoder:
             if size > limit:
                 raise Unwritable(f"a record of {size} bytes for {record.topic}, which takes {limit}", kind="too_large")
         return record
+
+
+def _flight(task: Task, home: int) -> tuple[int, Flight]:
+    """Return what is kept of a task that goes out, with its home: see `core.flights`."""
+    return home, Flight(f"task/{task.task_id}", task.attempt, task.timeout_ms)
 
 
 def _from_base64(text: str) -> bytes:

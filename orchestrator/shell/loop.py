@@ -13,6 +13,7 @@ from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
+from headrace.orchestrator.shell.lost_tasks import LostTasks
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
@@ -53,6 +54,7 @@ class Loop:
         decider: decides.
         writer: writes.
         clock: up to when timers may fire.
+        lost: finds tasks that nobody will answer.
         now_ms: the time.
         beat: told each time the loop comes round.
     """
@@ -67,6 +69,7 @@ class Loop:
         decider: Decider,
         writer: Writer,
         clock: LogClock,
+        lost: LostTasks,
         now_ms: Callable[[], int],
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -77,6 +80,7 @@ class Loop:
         self._decider = decider
         self._writer = writer
         self._clock = clock
+        self._lost = lost
         self._now_ms = now_ms
         self._beat = beat
         self._stopping = False
@@ -140,6 +144,7 @@ class Loop:
                 if time.monotonic() > deadline:
                     break
             partitions = self._ownership.working.values()
+            self._lost.look(self._ownership.working)
             for partition in self._clock.allow(partitions, self._now_ms(), self._input.unread()):  # 4
                 self._decider.fire(batch, partition, self._clock.horizon_ms(partition), records)
             self._more = self._decider.deal(batch, records)  # 5
@@ -250,7 +255,7 @@ class Loop:
             return 0.0
         now_ms, wait = self._now_ms(), IDLE_S
         for partition in self._ownership.working.values():
-            due = partition.store.timers.next_due_ms()
+            due = partition.store.next_due_ms()
             if due is not None:
                 wait = min(wait, max(0.005, (due - now_ms) / 1000))
         return wait
