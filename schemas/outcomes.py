@@ -122,6 +122,12 @@ class Outcome(Message):
     """The workflow's output."""
     output_ref: ObjectRef | None = None
     """The output as a claim check (of its JSON)."""
+    so_far: dict[str, Any] | None = None
+    """What a job that ended early has: outputs by step; of a fan-out its items, null where there is none."""
+    so_far_ref: ObjectRef | None = None
+    """The same as a claim check (of its JSON)."""
+    so_far_cut: bool = False
+    """There is more than ``so_far`` shows."""
     failed_items: tuple[FailedItem, ...] = ()
     """Items that failed for good; the first hundred."""
     failed_items_total: int = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
     JobHeader,
     Marker,
@@ -48,6 +49,7 @@ def end_job(
     header = turn.header
     partial = status is JobStatus.SUCCEEDED and any(state.failed for _, state in header.steps)
     failed, total = failed_items(turn)
+    early = None if status is JobStatus.SUCCEEDED else so_far(turn)
     outcome = Outcome(
         job_id=header.job_id,
         status=status,
@@ -55,6 +57,8 @@ def end_job(
         message=message[:2_000],
         partial=partial,
         output=output,
+        so_far=early.outputs if early and early.outputs else None,
+        so_far_cut=bool(early and early.cut),
         failed_items=failed,
         failed_items_total=total,
         workflow=header.workflow,
@@ -104,6 +108,9 @@ def _publish(
 ) -> None:
     limits = turn.environment.limits
     value = encode(outcome)
+    if len(value) > limits.inline_bytes and outcome.so_far is not None:
+        outcome = _so_far_apart(turn, outcome)
+        value = encode(outcome)
     if len(value) > limits.inline_bytes and outcome.output is not None:
         if turn.environment.objects:
             data = canonical_json(outcome.output)
@@ -123,6 +130,14 @@ def _publish(
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
     turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+
+
+def _so_far_apart(turn: Turn, outcome: Outcome) -> Outcome:
+    """Return the outcome with what it has so far as a claim check; without an object store it is left out."""
+    if not turn.environment.objects:
+        return outcome.model_copy(update={"so_far": None, "so_far_cut": True})
+    ref = turn.store(canonical_json(outcome.so_far))
+    return outcome.model_copy(update={"so_far": None, "so_far_ref": ref})
 
 
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:

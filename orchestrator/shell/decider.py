@@ -39,6 +39,7 @@ from headrace.schemas.topics import Topics
 log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
+COLLECT_LIMIT = 64
 
 
 class Machine(Protocol):
@@ -169,6 +170,15 @@ class Decider:
         partition = self._partitions[self._home[grant.job_id]]
         self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
         self._stand(partition, grant.job_id)
+
+    def collect(self) -> None:
+        """Tombstone workflow texts that no job uses any more.
+
+        Before the batch's records are decided: a job accepted after this finds the text gone and writes it anew.
+        """
+        for partition in self._partitions.values():
+            gone = partition.store.workflows.unused(self._now_ms(), COLLECT_LIMIT)
+            partition.store.put(dict.fromkeys(gone))
 
     def close(self, batch: Batch, jobs: int, limit: int = CLOSING_LIMIT) -> bool:
         """Tombstone some records of some finished jobs; return whether there were any."""

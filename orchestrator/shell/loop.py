@@ -30,6 +30,8 @@ INTERACTIVE_MS = 10
 CLOSING_JOBS = 4
 HELD_EVERY_S = 1.0
 """How often the gauge of tasks held back is set."""
+COLLECT_EVERY_S = 1.0
+"""How often texts are looked for that no job uses."""
 FENCED_LIMIT = 5
 """Fenced so often within a minute, another living process has this one's slot."""
 
@@ -38,7 +40,7 @@ class Loop:
     """Reads, decides, writes, applies.
 
     1. Poll what there is, rebalances included.
-    2. Follow the assignment: let go, restore, take over.
+    2. Follow the assignment: let go, restore, take over; now and then drop what no job uses.
     3. Decide each record in log order.
     4. Fire timers where the log is caught up.
     5. Deal room to jobs that want to dispatch.
@@ -89,6 +91,7 @@ class Loop:
         self._refusals = 0
         self._fenced: list[float] = []
         self._held_at = 0.0
+        self._collected_at = 0.0
         self.trouble: str | None = None
         """Why no work is done now, for readiness."""
 
@@ -129,6 +132,9 @@ class Loop:
         self._input.poll(self._patience_s(), self._room())  # 1
         self._ownership.follow()  # 2
         batch, limit = Batch(), self._cut()
+        if time.monotonic() - self._collected_at >= COLLECT_EVERY_S:
+            self._collected_at = time.monotonic()
+            self._decider.collect()
         self._decide(batch, *limit)
         if batch.next or self._writer.changed():
             self._commit(batch)  # 7, 8

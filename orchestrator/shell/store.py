@@ -22,6 +22,7 @@ from headrace.orchestrator.core.state import (
 )
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView
 from headrace.orchestrator.shell.timers import Timers
+from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class PartitionStore:
         self._closing: dict[str, None] = {}
         self._looked_at: dict[str, None] = {}
         self.timers = Timers(self._base.get)
+        self.workflows = WorkflowRefs()
         self.flights = Flights(environment.limits.lost_grace_ms)
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +187,7 @@ class PartitionStore:
         else:
             self._base[key] = record
         self.timers.note(key, before, record)
+        self.workflows.note(key, before, record)
         closing = isinstance(record, JobHeader) and record.phase is Phase.CLOSING
         if closing or key.startswith("job/"):
             self._note_closing(key.removeprefix("job/"), closing)
