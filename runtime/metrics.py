@@ -94,11 +94,11 @@ RECALLED = _counter(
     ("pool", "phase"),
     "Redelivered tasks answered by the journal without a call: ended with its answer, started as interrupted.",
 )
-DUPLICATED = _counter(
-    "attempts_duplicated_total",
+INTERRUPTED = _counter(
+    "attempts_interrupted_total",
     "attempts",
     ("pool", "cause"),
-    "Attempts whose call was begun and is made again under the next attempt: kill, stop.",
+    "Attempts answered `interrupted` after their call had begun: their worker died (kill) or stopped (stop).",
 )
 HANDED_OVER = _counter(
     "calls_handed_over_total",

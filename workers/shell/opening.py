@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from headrace.schemas.completed import progress_of
 from headrace.schemas.errors import ContractError
 from headrace.schemas.messages import Attempt, Lane
 from headrace.workers.core.journal import JournalIndex
-from headrace.workers.shell.kafka_errors import ASK_AGAIN
+from headrace.workers.shell.kafka_errors import ASK_AGAIN, STALE_LEADER
 from headrace.workers.shell.tail import TailReader
 
 log = structlog.get_logger("headrace.opening")
@@ -40,6 +41,7 @@ SKEW_MS = 600_000
 """How far apart the clocks of orchestrators and workers may be: a journal record carries a worker's time, a task an
 orchestrator's."""
 COMMITTED_TIMEOUT_S = 2.0
+METADATA_TIMEOUT_S = 1.0
 AGAIN_S = 1.0
 UNREAD_LOGGED = 10
 """Unreadable journal records that are logged in one opening; all are counted."""
@@ -213,12 +215,19 @@ class Openings:
                 answers = {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
             except KafkaException as error:
                 self._failed(one, error.args[0])
+                if error.args[0].code() in STALE_LEADER:
+                    self._look_for_leaders(wanted)
                 yield
                 while time.monotonic() < one.again_at:
                     yield
             else:
                 one.why = ""
                 return cast(dict[Place, int], answers)
+
+    def _look_for_leaders(self, wanted: Iterable[Place]) -> None:
+        with suppress(KafkaException):
+            for topic in dict.fromkeys(topic for topic, _ in wanted):
+                self._admin.list_topics(topic, timeout=METADATA_TIMEOUT_S)
 
     def _start(self, one: _Opening, base: int, named: int | None, end: int) -> Generator[None, None, int]:
         """Return from where the journal is to be read."""

@@ -72,7 +72,7 @@ class AttemptReport:
         metrics.RECALLED.labels(self._pool, phase).inc()
         if not result.journalled:
             metrics.TASKS.labels(self._pool, task.lane.value, ErrorKind.INTERRUPTED.value).inc()
-            metrics.DUPLICATED.labels(self._pool, "kill").inc()
+            metrics.INTERRUPTED.labels(self._pool, "kill").inc()
         traced = {"trace_id": trace_id(trace)} if trace else {}
         ids = {"job_id": task.job_id, "task_id": task.task_id, "attempt": task.attempt, "step": task.step}
         self._log.info("attempt.recalled", **ids, phase=phase, pool=self._pool, lane=task.lane.value, **traced)
@@ -83,7 +83,7 @@ class AttemptReport:
         if not called:
             return
         if result.cause:
-            metrics.DUPLICATED.labels(self._pool, result.cause).inc()
+            metrics.INTERRUPTED.labels(self._pool, result.cause).inc()
         (metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok).inc()
         self._seconds.observe(result.call_ms / 1_000)
         self._count_usage(result.usage)

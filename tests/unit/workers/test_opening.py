@@ -168,6 +168,14 @@ def test_a_journal_without_a_leader_holds_its_partition_and_says_so(world, monke
     assert world.openings.trouble() is None
 
 
+def test_an_admin_client_that_knows_the_leaders_of_yesterday_is_made_to_look_again(world):
+    world.tasks(2)
+    world.commit(1, journal=0)
+    world.admin.leaders_known = False
+    assert [one.committed for one in world.open()] == [1]
+    assert world.admin.looked_up == [JOURNAL, TASKS]
+
+
 def test_one_partition_that_waits_does_not_hold_another(world):
     world.logs.append(TASKS, 1, b"{}")
     world.logs.append(TASKS, 0, b"{}")
