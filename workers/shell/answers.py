@@ -50,6 +50,11 @@ class Answers:
         self._topics = topics
         self.result_partitions = result_partitions
 
+    @property
+    def stalled(self) -> bool:
+        """Whether Kafka takes nothing at the moment."""
+        return self._sender.stalled
+
     def start(self, running: Running, written: Callable[[], object] | None = None) -> None:
         """Journal that a call begins.
 
@@ -83,6 +88,14 @@ class Answers:
             self._sender.send(note, result, finish=finish, kind="ended")
         else:
             self._sender.send(result, finish=finish, kind="answer")
+
+    def give_up(self, running: Running) -> None:
+        """Leave an attempt to the partition's next owner: no call was made, and a start that was written is void."""
+        for delivery in running.deliveries:
+            delivery.drop()
+        if running.journalled:
+            void = self._journal.ended(running.task, running.deliveries[-1])
+            self._sender.send(void, finish=_nothing, kind="given_up")
 
     def end_at_once(self, delivery: Delivery, task: Task, trace: Headers, ended: Ended) -> None:
         """Send the result of an attempt that had no start, and its end where there was a call."""
@@ -122,6 +135,10 @@ class Answers:
     def _result(self, task: Task, trace: Headers, ended: Ended) -> Record:
         headers = result_headers(ended.result) + trace
         return Record(self._topics.results, task.job_id.encode(), ended.value, task.reply_partition, headers)
+
+
+def _nothing(_at: int) -> None:
+    """Finish no delivery."""
 
 
 def _unjournalled(delivery: Delivery) -> Callable[[int], None]:

@@ -47,11 +47,11 @@ class Journal:
         )
         return self._record(task, delivery, encode(note))
 
-    def ended(self, task: Task, delivery: Delivery, result: bytes) -> Record:
+    def ended(self, task: Task, delivery: Delivery, result: bytes = b"null") -> Record:
         """Return the record that says how a task's call ended.
 
         Args:
-            result: the result as it travels.
+            result: the result as it travels; left out where the call was given up before it was made.
         """
         head = (
             f'{{"task_id":{quoted(task.task_id)},"attempt":{task.attempt},"phase":"ended",'

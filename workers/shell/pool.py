@@ -139,6 +139,9 @@ class WorkPool:
     def _next(self) -> Delivery | None:
         """Return the next delivery to start, from the lane whose turn it is."""
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
+        if self._answers.stalled and (interactive or batch):
+            self._pump_later(HOLD_S)
+            return None
         while (interactive or batch) and len(self._running) < self._limit:
             first = self._share.interactive_next(interactive=len(interactive), batch=len(batch))
             queue = interactive if first else batch
@@ -227,8 +230,7 @@ class WorkPool:
         """Take an attempt's ending. A callback of the task, because one cancelled before its first step never runs."""
         del self._running[running.key]
         if (ended := self._ending(running, runs)) is None:
-            for delivery in running.deliveries:
-                delivery.drop()
+            self._answers.give_up(running)
         else:
             self._unsettled[running.key] = running
             self._answers.end(running, ended, self._settled)
