@@ -19,7 +19,7 @@ from headrace.schemas.messages import Lane
 from headrace.workers.core.lease import Lease
 from headrace.workers.core.offsets import OffsetTracker
 from headrace.workers.shell.commits import OffsetCommits
-from headrace.workers.shell.delivery import Assignment, Inbox
+from headrace.workers.shell.delivery import Assignment, Inbox, clock_ms
 from headrace.workers.shell.opening import Opened, Openings
 from headrace.workers.shell.pauses import Pauses
 
@@ -161,7 +161,7 @@ class LanePartitions:
         """Wait until what runs of these has ended, or the bound is reached."""
         deadline = time.monotonic() + (0.0 if self.leaving else self._revoke_wait_s)
         while True:
-            self._lease.beat(time.monotonic_ns() // 1_000_000)
+            self._lease.beat(clock_ms())
             self.settle()
             released = all(assignment.released for assignment in gone)
             if released and not any(self.tracker.running_in(assignment.partition) for assignment in gone):

@@ -23,7 +23,7 @@ from headrace.workers.core.journal import Entry
 from headrace.workers.core.limits import LaneShare
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
-from headrace.workers.shell.delivery import Assignment, Delivery
+from headrace.workers.shell.delivery import Assignment, Delivery, clock_ms
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.running import Key, NotOurs, Running
 
@@ -119,13 +119,14 @@ class WorkPool:
     def _pump(self) -> None:
         """Start what may start."""
         self._pump_due = False
-        started = 0
-        while (delivery := self._next()) is not None:
+        started, now_ms = 0, clock_ms()
+        while (delivery := self._next(now_ms)) is not None:
             self._start(delivery)
             started += 1
             if started >= SLICE:
                 self._pump_later()
                 break
+        self._report.export()
         self._in_flight.set(len(self._running))
         for lane, queue in self._queues.items():
             self._buffered[lane].set(len(queue))
@@ -136,19 +137,16 @@ class WorkPool:
             loop = asyncio.get_running_loop()
             loop.call_later(delay_s, self._pump) if delay_s else loop.call_soon(self._pump)
 
-    def _next(self) -> Delivery | None:
+    def _next(self, now_ms: int) -> Delivery | None:
         """Return the next delivery to start, from the lane whose turn it is."""
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
-        if self._answers.stalled and (interactive or batch):
-            self._pump_later(HOLD_S)
-            return None
         while (interactive or batch) and len(self._running) < self._limit:
             first = self._share.interactive_next(interactive=len(interactive), batch=len(batch))
             queue = interactive if first else batch
             delivery = queue.popleft()
             if not delivery.assignment.alive:
                 delivery.drop()
-            elif delivery.assignment.trusted:
+            elif delivery.assignment.lease.holds(now_ms) and not self._answers.stalled:
                 return delivery
             else:
                 queue.appendleft(delivery)

@@ -135,6 +135,7 @@ class ResultSender:
         self._again_at = 0.0
         self._oldest: deque[_Pending] = deque()
         """By when they were sent; those that are settled are taken off in the thread's rounds."""
+        self._stalled = False
         self._stopping = Event()
         self._unsettled = 0
         self._settled = 0
@@ -163,8 +164,8 @@ class ResultSender:
 
     @property
     def stalled(self) -> bool:
-        """Whether Kafka takes nothing at the moment."""
-        return self._waits_s() > STALLED_S
+        """Whether Kafka took nothing when the producer's thread last looked."""
+        return self._stalled
 
     def trouble(self) -> str | None:
         """Return what is wrong, or None."""
@@ -257,5 +258,6 @@ class ResultSender:
         while self._oldest and not self._oldest[0].left:
             self._oldest.popleft()
         self._count()
+        self._stalled = self._waits_s() > STALLED_S
         if self._waits_s() > self._give_up_s:
             self._fail(f"Kafka has taken no record for {self._give_up_s:.0f} s; {self.outstanding} wait")
