@@ -1,7 +1,7 @@
 """The ceiling of a fan-out: bare confluent-kafka loops that write what Headrace writes, with no logic in between.
 
-``python -m benchmarks.raw_loops orchestrator|worker``: the roles as processes, which `benchmarks.raw` starts. Clients have
-the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before the clock runs;
+``python -m benchmarks.raw_loops orchestrator|worker``: the roles as processes; `benchmarks.raw` starts them. Clients
+have the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before the clock runs;
 only the key's number changes. Per task: task, result, attempt, two state records; per transaction a header and cursors.
 """
 
