@@ -1,8 +1,9 @@
 """The ceiling of a fan-out: bare confluent-kafka loops that write what Headrace writes, with no logic in between.
 
 ``python -m benchmarks.raw_loops orchestrator|worker``: the roles as processes; `benchmarks.raw` starts them. Clients
-have the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before the clock runs;
-only the key's number changes. Per task: task, result, attempt, two state records; per transaction a header and cursors.
+have the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before the clock
+runs; only the key's number changes. Per task: task, result, attempt, two state records; per transaction a header and
+cursors.
 """
 
 from __future__ import annotations
