@@ -68,6 +68,7 @@ class Worker:
             reader_config(settings, "worker-control"),
             topic=topics.control,
             on_cancel=lambda job_id: self._soon(pool.cancel_job, job_id),
+            set_aside=lambda source, error: self._soon(pool.set_aside, source, error),
             heartbeats=self._beats,
         )
         runner = AttemptRunner(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.effects import Ignore
 from headrace.orchestrator.core.graph import Step
+from headrace.orchestrator.core.json_value import json_problem
 from headrace.orchestrator.core.outcome import end_job
 from headrace.orchestrator.core.progress import advance, shortfall
 from headrace.orchestrator.core.retry import backoff_ms, may_retry
@@ -39,6 +40,8 @@ def answered(turn: Turn, result: Result, jitter: float) -> None:
     record = turn.task(task_id.step, task_id.index)
     if task_id.job_id != turn.job_id or record is None:
         turn.set_aside("unknown_task", f"task {result.task_id} of job {turn.job_id} was never dispatched")
+    elif result.attempt > record.attempt:
+        turn.set_aside("unknown_attempt", f"attempt {result.attempt} of task {result.task_id} was never dispatched")
     elif record.status is not TaskStatus.LIVE or record.attempt != result.attempt:
         turn.effect(Ignore("repeated_result"))
     else:
@@ -70,10 +73,10 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
         return replace(done, output_ref=result.output_ref), None
     if isinstance(output, str) and len(output) * 4 <= limits.item_inline_bytes:
         return replace(done, output=output), None
-    try:
-        data = canonical_json(output)
-    except ValueError:
-        return record, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message="the output has numbers that JSON lacks")
+    if found := json_problem(output):
+        message = f"the output is no JSON that can be passed on: {found[0] or 'value'}: {found[1]}"
+        return record, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message)
+    data = canonical_json(output)
     if len(data) <= limits.item_inline_bytes or (not turn.environment.objects and len(data) <= limits.inline_bytes):
         return replace(done, output=output), None
     if not turn.environment.objects:

@@ -24,8 +24,8 @@ from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, St
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
-from headrace.orchestrator.shell.letters import Source, chain, dead_letter
 from headrace.orchestrator.shell.partition import Partition
+from headrace.runtime.letters import Source, Whose, chain, dead_letter
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import DeadLetter
 from headrace.schemas.topics import Topics
@@ -285,8 +285,9 @@ class Decider:
         errors: tuple[str, ...] = (),
     ) -> None:
         letter = dead_letter(
-            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, job_id=job_id, errors=errors
-        )
+            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, whose=Whose(job_id),
+            errors=errors, max_bytes=self._encoder.letter_bytes,
+        )  # fmt: skip
         batch.records.append(self._encoder.dead_letter(letter))
         batch.counts["dead_letter", source.topic, reason] += 1
 
@@ -295,8 +296,9 @@ class Decider:
             log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
             return None
         return dead_letter(
-            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, job_id=job_id
-        )
+            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, whose=Whose(job_id),
+            max_bytes=self._encoder.letter_bytes,
+        )  # fmt: skip
 
     def _full(self, partition: Partition, job_id: str) -> bool:
         return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)

@@ -21,20 +21,10 @@ from headrace.orchestrator.core.effects import (
 )
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import StateRecord
-from headrace.schemas.codec import (
-    ATTEMPT_HEADER,
-    JOB_HEADER,
-    REPEAT_HEADER,
-    REPLY_HEADER,
-    TASK_HEADER,
-    Headers,
-    Record,
-    cloud_event_headers,
-    encode,
-    schema_headers,
-)
+from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, task_headers
+from headrace.schemas.codec import JOB_HEADER, REPEAT_HEADER, Record, cloud_event_headers, encode, schema_headers
 from headrace.schemas.errors import ContractError
-from headrace.schemas.messages import Control, DeadLetter, Lane, ObjectRef, Outcome, Task
+from headrace.schemas.messages import Control, DeadLetter, Lane, ObjectRef, Outcome
 from headrace.schemas.messages import Event as EventMessage
 from headrace.schemas.topics import Topics
 
@@ -82,7 +72,6 @@ class Encoder:
         self._max_bytes = max_bytes
         self._inline_bytes = inline_bytes
         self._objects = objects
-        self._task_headers = schema_headers(Task)
         self._source = f"/headrace/{topics.prefix}"
 
     def encode(
@@ -130,15 +119,7 @@ class Encoder:
         if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
             ref = self._objects.put(encode(task.call))
             value = encode(task.model_copy(update={"call": None, "call_ref": ref}))
-        headers: Headers = [
-            *self._task_headers,
-            (JOB_HEADER, task.job_id.encode()),
-            (TASK_HEADER, task.task_id.encode()),
-            (ATTEMPT_HEADER, b"%d" % task.attempt),
-            (REPLY_HEADER, b"%d" % task.reply_partition),
-            *effect.trace,
-        ]
-        return self._checked(Record(topic, effect.key.encode(), value, None, headers))
+        return self._checked(Record(topic, effect.key.encode(), value, None, [*task_headers(task), *effect.trace]))
 
     def _outcome(self, effect: EmitOutcome, home: int) -> Record:
         headers = cloud_event_headers(
@@ -173,13 +154,14 @@ class Encoder:
             )
         self._objects.put(effect.data)
 
+    @property
+    def letter_bytes(self) -> int:
+        """What a dead letter may have, key and headers included."""
+        return min(MAX_LETTER_BYTES, self._limit(self._topics.dead_letters) - RECORD_OVERHEAD_BYTES)
+
     def dead_letter(self, letter: DeadLetter) -> Record:
         """Return a dead letter under the original key."""
-        key = None if letter.key_base64 is None else _from_base64(letter.key_base64)
-        headers = schema_headers(DeadLetter)
-        if letter.job_id is not None:
-            headers.append((JOB_HEADER, letter.job_id.encode()))
-        return Record(self._topics.dead_letters, key, encode(letter), None, headers)
+        return letter_record(letter, self._topics.dead_letters)
 
     def forward(self, record: Record) -> Record:
         """Check a submission on its way home."""
@@ -211,9 +193,3 @@ class Encoder:
             if size > limit:
                 raise Unwritable(f"a record of {size} bytes for {record.topic}, which takes {limit}", kind="too_large")
         return record
-
-
-def _from_base64(text: str) -> bytes:
-    from base64 import b64decode
-
-    return b64decode(text)

@@ -7,6 +7,7 @@ drain timeout; the rest is answered ``interrupted``.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from functools import partial
 import structlog
 
 from headrace.runtime import metrics
+from headrace.runtime.kafka import ReadHeaders, headers_of
+from headrace.runtime.letters import Source, Whose, dead_letter, letter_record, source_of
 from headrace.runtime.telemetry import trace_headers
+from headrace.schemas.agreement import check_task
 from headrace.schemas.codec import Headers, Record, header_map
 from headrace.schemas.errors import ContractError, DecodeError, ErrorKind
 from headrace.schemas.messages import Lane, Task
@@ -25,7 +29,7 @@ from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
 from headrace.workers.shell.delivery import Assignment, Delivery
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.sender import ResultSender
-from headrace.workers.shell.unreadable import dead_letter, failed_result, result_headers
+from headrace.workers.shell.unreadable import failed_result, result_headers
 
 log = structlog.get_logger("headrace.pool")
 
@@ -163,11 +167,12 @@ class WorkPool:
         return None
 
     def _start(self, delivery: Delivery) -> None:
-        headers = header_map(delivery.message.headers())
+        raw = headers_of(delivery.message)
+        headers = header_map(raw)
         try:
             task = self._read(delivery, headers)
         except ContractError as error:
-            self._set_aside(delivery, headers, error)
+            self._set_aside(delivery, raw, error)
             return
         trace = trace_headers(headers)
         self._report.started(task)
@@ -181,13 +186,14 @@ class WorkPool:
         running.runs.add_done_callback(partial(self._on_end, running))
 
     def _read(self, delivery: Delivery, headers: dict[str, str]) -> Task:
-        task = read_task(delivery.message.value(), headers)
-        if not 0 <= task.reply_partition < self._result_partitions:
-            # Sending there would fail for ever; so nobody can be answered.
-            raise DecodeError(
-                f"reply_partition {task.reply_partition} is not one of the {self._result_partitions} of results",
-                kind="wrong_partition",
-            )
+        try:
+            task = read_task(delivery.message.value(), headers)
+            check_task(task, headers, pool=self._name, result_partitions=self._result_partitions)
+        except ContractError:
+            raise
+        except Exception as error:  # Our own bug; a record that is not set aside would stop its partition.
+            log.error("task.unreadable", exc_info=error)
+            raise DecodeError(f"unexpected {type(error).__name__} while it was read", kind="internal") from error
         return task
 
     def _on_end(self, running: _Running, runs: asyncio.Task[Ended]) -> None:
@@ -213,11 +219,14 @@ class WorkPool:
         self._sender.send(record, finish=delivery.finish)
         self._report.ended(task, ended.result, called=ended.called, trace=trace)
 
-    def _set_aside(self, delivery: Delivery, headers: dict[str, str], error: ContractError) -> None:
+    def set_aside(self, source: Source, error: ContractError) -> None:
+        """Dead-letter a record that is no task of ours to settle: an order that cannot be read."""
+        self._sender.send(self._letter(source, error, Whose()), finish=lambda: None)
+
+    def _set_aside(self, delivery: Delivery, raw: ReadHeaders, error: ContractError) -> None:
         """Dead-letter a record that cannot be read, and answer for it where its headers say to whom."""
-        message = delivery.message
-        topic = self._topics.dead_letters
-        records = [dead_letter(message, error, topic=topic, by=self._worker, headers=headers)]
+        headers = header_map(raw)
+        records = [self._letter(source_of(delivery.message, raw), error, Whose(pool=self._name))]
         result = failed_result(
             error,
             topic=self._topics.results,
@@ -229,13 +238,19 @@ class WorkPool:
         if result is not None:
             result.headers.extend(trace_headers(headers))
             records.append(result)
-        metrics.DEAD_LETTERS.labels(message.topic(), error.kind).inc()
-        log.warning(
-            "task.dead_lettered",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
+        self._sender.send(*records, finish=delivery.finish)
+
+    def _letter(self, source: Source, error: ContractError, whose: Whose) -> Record:
+        letter = dead_letter(
+            source,
             reason=error.kind,
             message=error.message,
+            errors=(error.message, error.hint) if error.hint else (error.message,),
+            at_ms=int(time.time() * 1_000),
+            by=self._worker,
+            whose=whose,
         )
-        self._sender.send(*records, finish=delivery.finish)
+        place = {"topic": source.topic, "partition": source.partition, "offset": source.offset}
+        metrics.DEAD_LETTERS.labels(source.topic, error.kind).inc()
+        log.warning("record.dead_lettered", **place, reason=error.kind, message=error.message)
+        return letter_record(letter, self._topics.dead_letters)
