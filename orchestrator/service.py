@@ -34,6 +34,7 @@ from headrace.orchestrator.shell.intake import Intake
 from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
+from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restorer
@@ -135,6 +136,7 @@ class Orchestrator:
         admin: AdminClient,
     ) -> None:
         topics, limits = settings.topic_names, settings.orchestrator
+        by = f"orchestrator-{slot.name}"
         self.beats = Heartbeats()
         transactional = transactional_config(settings, topics.transactional_id(slot.name))
         self._session = TransactionSession(transactional, track=topics.state)
@@ -171,10 +173,13 @@ class Orchestrator:
             window=DispatchWindow(limits.pool_window),
             partitions=working,
             topics=topics,
-            by=f"orchestrator-{slot.name}",
+            by=by,
             max_markers=limits.max_markers,
             now_ms=now_ms,
         )
+        mender = Mender(
+            decider, encoder=encoder, partitions=working, state=topics.state, by=by, now_ms=now_ms
+        )  # fmt: skip
         read = Input(self._consumer, assignment=assignment, working=working, results=topics.results)
         writer = Writer(
             self._session,
@@ -207,6 +212,7 @@ class Orchestrator:
             assignment=assignment,
             ownership=ownership,
             decider=decider,
+            mender=mender,
             writer=writer,
             clock=LogClock(admin, topics.results, self._consumer),
             now_ms=now_ms,

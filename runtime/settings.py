@@ -80,7 +80,7 @@ class ObjectSettings(_Group):
     """Object store, ``s3://…``, ``gs://…``, ``az://…``, ``file:///…``; empty: a folder of this user."""
     inline_bytes: int = Field(default=262_144, ge=1_024, le=900_000)
     """Above this a payload travels as a reference."""
-    item_inline_bytes: int = Field(default=4_096, ge=256)
+    item_inline_bytes: int = Field(default=4_096, ge=256, le=262_144)
     """Above this a finished item's output is kept as a reference."""
 
 

@@ -57,7 +57,7 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
     for name in ("not_after_ms", "dispatched_at_ms"):
         _check_range(name, getattr(task, name) or 0, -MAX_MOMENT_MS, MAX_MOMENT_MS)
     if task.call_ref is not None:
-        _check_ref(task.call_ref)
+        check_ref(task.call_ref)
 
 
 def check_result(result: Result, headers: Mapping[str, str]) -> Result:
@@ -73,8 +73,20 @@ def check_result(result: Result, headers: Mapping[str, str]) -> Result:
     for name, count in {**counts, "cost_microusd": result.cost_microusd, "call_ms": result.call_ms}.items():
         _check_range(name, count, 0, MAX_COUNT)
     if result.output_ref is not None:
-        _check_ref(result.output_ref)
+        check_ref(result.output_ref)
     return _cut(result)
+
+
+def check_ref(ref: ObjectRef) -> None:
+    """Check a claim check: ours are content-addressed; another key would make the store look where it should not.
+
+    Raises:
+        DecodeError: its key is not ``sha256/<its checksum>``, or its size is none.
+    """
+    hexadecimal = len(ref.sha256) == 64 and all(digit in "0123456789abcdef" for digit in ref.sha256)
+    if not hexadecimal or ref.key != f"sha256/{ref.sha256}":
+        raise DecodeError(f"object {ref.key[:120]!r} is not sha256/<its checksum>", kind="invalid_reference")
+    _check_range("size_bytes", ref.size_bytes, 0, MAX_COUNT)
 
 
 def _check_ids(task_id: str, job_id: str, attempt: int) -> None:
@@ -94,14 +106,6 @@ def _check_headers(said: Mapping[str, str], headers: Mapping[str, str]) -> None:
 def _check_range(name: str, number: int, least: int, most: int) -> None:
     if not least <= number <= most:
         raise DecodeError(f"{name} is not between {least} and {most}", kind="out_of_range")
-
-
-def _check_ref(ref: ObjectRef) -> None:
-    """A claim check of ours is content-addressed; any other key would make the store look where it should not."""
-    hexadecimal = len(ref.sha256) == 64 and all(digit in "0123456789abcdef" for digit in ref.sha256)
-    if not hexadecimal or ref.key != f"sha256/{ref.sha256}":
-        raise DecodeError(f"object {ref.key[:120]!r} is not sha256/<its checksum>", kind="invalid_reference")
-    _check_range("size_bytes", ref.size_bytes, 0, MAX_COUNT)
 
 
 def _cut(result: Result) -> Result:

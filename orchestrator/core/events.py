@@ -76,6 +76,16 @@ class JobBroke:
 
 
 @dataclass(frozen=True, slots=True)
+class StateDamaged:
+    """A record of the job on ``state`` cannot be read, and is gone."""
+
+    kind: str
+    """What it was: ``job``, ``task``, ``input``, ``marker`` or ``workflow``."""
+    message: str
+    """For the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchGranted:
     """The dispatch window gave the job room for some tasks of a step."""
 
@@ -99,6 +109,7 @@ Event = (
     | CancelRequested
     | Signalled
     | JobBroke
+    | StateDamaged
     | DispatchGranted
     | ClosingResumed
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from headrace.orchestrator.core.damage import damaged
 from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, ready_count, room
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
@@ -16,6 +17,7 @@ from headrace.orchestrator.core.events import (
     JobRefused,
     JobSubmitted,
     Signalled,
+    StateDamaged,
     TaskFailed,
     TaskSucceeded,
     TimerFired,
@@ -74,6 +76,8 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _signalled(turn, event)
         case JobBroke():
             _broke(turn, event)
+        case StateDamaged():
+            damaged(turn, event)
         case DispatchGranted():
             _granted(turn, event)
         case ClosingResumed():

@@ -22,7 +22,7 @@ from headrace.orchestrator.core.state import (
     workflow_key,
 )
 from headrace.orchestrator.core.view import Environment, JobView
-from headrace.schemas.errors import IllegalTransition
+from headrace.schemas.errors import HeadraceError, IllegalTransition
 from headrace.schemas.messages import Event, ObjectRef
 
 
@@ -113,6 +113,14 @@ class Turn:
                 f"job {self.job_id}: its workflow {self.header.workflow_sha256} is not in the state"
             )
         return self.environment.compile(text.text)
+
+    @property
+    def graph_or_none(self) -> Graph | None:
+        """The job's graph, or None where its workflow is gone or holds no more (its pool was taken out of the file)."""
+        try:
+            return self.graph
+        except HeadraceError:
+            return None
 
     def task(self, step: str, index: int) -> TaskRecord | None:
         """Return a task's record, or None before its dispatch."""

@@ -159,6 +159,10 @@ class Decider:
                 break
         return found
 
+    def tell(self, batch: Batch, partition: Partition, job_id: str, event: Event) -> None:
+        """Let the core decide about something that no record of the input and no timer brought about."""
+        self._step(batch, partition, job_id, event, None)
+
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 
     def _stand_touched(self) -> None:
@@ -213,6 +217,7 @@ class Decider:
             records = self._encoder.encode(
                 decision.effects, partition.number, lambda effect: self._letter(source, effect, job_id, now_ms)
             )
+            self._encoder.check(decision.changes)
         except DependencyUnavailable:
             raise
         except Exception as error:
@@ -264,6 +269,13 @@ class Decider:
         if isinstance(meaning, Arrived):
             job_id, event = meaning.job_id, meaning.event
         self._broke(batch, partition, source, error, job_id=job_id, event=event)
+
+    def abandon(self, batch: Batch, source: Source, error: Exception) -> None:
+        """Set aside a record where not even the end of its job can be written; the partition goes on all the same."""
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        log.error("job.stuck", topic=source.topic, partition=source.partition, offset=source.offset, error=repr(error))
+        self._set_aside(batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error))
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 

@@ -20,7 +20,7 @@ from headrace.orchestrator.core.effects import (
     StoreObject,
 )
 from headrace.orchestrator.core.record_codec import encode_record
-from headrace.orchestrator.core.state import StateRecord
+from headrace.orchestrator.core.state import Marker, StateRecord
 from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, task_headers
 from headrace.schemas.codec import JOB_HEADER, REPEAT_HEADER, Record, cloud_event_headers, encode, schema_headers
 from headrace.schemas.errors import ContractError
@@ -179,8 +179,20 @@ class Encoder:
             value = None if record is None else encode_record(record)
             if value is not None and len(value) + RECORD_OVERHEAD_BYTES > limit:
                 raise Unwritable(f"state record {key} has {len(value)} bytes, {topic} takes {limit}", kind="too_large")
-            records.append(Record(topic, key.encode(), value, partition))
+            # Keys that are not UTF-8 stand on the topic only where somebody else wrote them; they are tombstoned.
+            records.append(Record(topic, key.encode("utf-8", "surrogateescape"), value, partition))
         return records
+
+    def check(self, changes: Mapping[str, StateRecord | None]) -> None:
+        """Check what can grow above the topic's limit before the batch is written, while it is known whose it is.
+
+        A marker holds an outcome as a text within JSON, so it may be twice as large as what the inline limit let pass;
+        the other records are bounded by what is accepted.
+
+        Raises:
+            Unwritable: a marker is too large.
+        """
+        self.state(0, {key: record for key, record in changes.items() if isinstance(record, Marker)})
 
     def _limit(self, topic: str) -> int:
         return min(self._max_bytes.get(topic, DEFAULT_MAX_BYTES), DEFAULT_MAX_BYTES)

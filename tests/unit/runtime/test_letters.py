@@ -58,7 +58,7 @@ def size_of(one: DeadLetter) -> int:
             "value": b"v" * 1_000_000,
         },
     ],
-    ids=lambda fields: "+".join(fields),
+    ids="+".join,
 )
 def test_a_letter_fits_its_topic_whatever_was_read(fields):
     one = letter(**fields)
