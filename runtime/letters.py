@@ -37,6 +37,8 @@ MAX_KEY_BYTES = 4_096
 MAX_HEADER_BYTES = 16_384
 MAX_NAME = 200
 """Characters of a pool's, tenant's or workflow's name."""
+NO_OFFSET = -1
+"""The origin's offset of a letter that no record brought about."""
 GLANCE_BYTES = 2_000_000
 """Values above this are not parsed for names: they would take many times their size."""
 
@@ -124,7 +126,8 @@ def dead_letter(
 def task_letter(
     task: Task,
     *,
-    origin: Origin,
+    written: Record,
+    found: Source | None,
     reason: str,
     message: str,
     attempts: Sequence[AttemptNote],
@@ -133,19 +136,27 @@ def task_letter(
     redrives: int = 0,
     max_bytes: int = MAX_LETTER_BYTES,
 ) -> DeadLetter:
-    """Return the dead letter of a task that failed for good: its value is the task as it was last dispatched.
+    """Return the dead letter of a task that failed for good: the task as it was last dispatched, and what was tried.
 
     Args:
-        origin: the result that ended it; offset -1 where no record did (a lost task).
+        written: the task's record as it went to its topic.
+        found: the result after which nothing more was tried; None where the orchestrator found out by itself.
         reason: ``exhausted`` or ``quarantined``.
         redrives: how often it was sent back already.
     """
-    headers: list[tuple[str, bytes | str | None]] = list(task_headers(task))
-    source = Source(origin.topic, origin.partition, origin.offset, task.task_id.encode(), encode(task), tuple(headers))
+    place = (found.topic, found.partition, found.offset) if found else (written.topic, -1, NO_OFFSET)
     return dead_letter(
-        source, reason=reason, message=message, at_ms=at_ms, by=by, attempts=attempts, redrives=redrives,
+        Source(*place, written.key, written.value, tuple(written.headers)),
+        reason=reason,
+        message=message,
+        at_ms=at_ms,
+        by=by,
+        whose=Whose(task.job_id, task.task_id, task.pool, task.tenant, task.workflow),
+        errors=[f"attempt {note.attempt}: {note.kind.value}: {note.message}" for note in reversed(attempts)],
+        attempts=attempts,
+        redrives=redrives,
         max_bytes=max_bytes,
-    )  # fmt: skip
+    )
 
 
 def task_headers(task: Task) -> list[tuple[str, bytes]]:

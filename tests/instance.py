@@ -63,6 +63,7 @@ class Instance:
             by="o-1",
             max_markers=100_000,
             now_ms=lambda: NOW_MS,
+            jitter=lambda: 0.0,
         )
         self.mender = Mender(
             self.decider, encoder=self.encoder, partitions=working, state=TOPICS.state, by="o-1", now_ms=lambda: NOW_MS

@@ -14,11 +14,12 @@ from headrace.runtime.letters import (
     dead_letter,
     letter_record,
     redrives_of,
+    task_headers,
     task_letter,
 )
-from headrace.schemas.codec import decode, encode, header_map
+from headrace.schemas.codec import Record, decode, encode, header_map
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import AttemptNote, ChatMessage, DeadLetter, Lane, LlmCall, Origin, Task
+from headrace.schemas.messages import AttemptNote, ChatMessage, DeadLetter, Lane, LlmCall, Task
 
 TASK = Task(
     task_id="j1/notes/3", job_id="j1", step="notes", attempt=4, pool="small", lane=Lane.BATCH, reply_partition=2,
@@ -130,14 +131,19 @@ def test_a_count_of_redrives_is_a_whole_number_or_none(text, count):
 
 def test_a_task_that_failed_for_good_travels_as_it_was_last_dispatched():
     notes = [AttemptNote(attempt=number, kind=ErrorKind.TIMEOUT, message="late") for number in range(1, 15)]
+    written = Record("t.tasks.small.batch", b"j1/notes/3", encode(TASK), headers=task_headers(TASK))
     one = task_letter(
-        TASK, origin=Origin(topic="t.results", partition=2, offset=9), reason="exhausted", message="4 attempts",
+        TASK, written=written, found=Source("t.results", 2, 9, None, b"{}"), reason="exhausted", message="4 attempts",
         attempts=notes, at_ms=5, by="o", redrives=1,
     )  # fmt: skip
     assert decode(Task, b64decode(one.value_base64 or "")) == TASK
     assert (one.job_id, one.task_id, one.pool, one.tenant, one.workflow) == ("j1", "j1/notes/3", "small", "acme", "w@2")
     assert [note.attempt for note in one.attempts] == list(range(5, 15))
     assert (one.redrives, one.origin.offset) == (1, 9)
+    alone = task_letter(
+        TASK, written=written, found=None, reason="exhausted", message="lost", attempts=[], at_ms=5, by="o"
+    )  # fmt: skip
+    assert (alone.origin.topic, alone.origin.offset) == ("t.tasks.small.batch", -1)
     headers = header_map([(name, b64decode(value)) for name, value in one.headers])
     assert (headers["x-attempt"], headers["x-reply-partition"]) == ("4", "2")
 

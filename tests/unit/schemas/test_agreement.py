@@ -54,7 +54,7 @@ def test_forged_ids_are_refused_in_tasks_and_results(fields, headers, kind):
         check_task(task(**fields), headers, pool="p", result_partitions=3)
     assert caught.value.kind == kind
     with pytest.raises(DecodeError) as caught:
-        check_result(result(**fields), headers)
+        check_result(result().model_copy(update=fields), headers)
     assert caught.value.kind == kind
     assert len(caught.value.message) < 500
 
@@ -83,10 +83,9 @@ def test_a_task_that_could_not_be_run_or_answered_is_refused(fields, headers, ki
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [
-        ({"usage": Usage(input_tokens=-1)}, "out_of_range"),
-        ({"usage": Usage(reasoning_tokens=10**25)}, "out_of_range"),
-        ({"cost_microusd": -5}, "out_of_range"),
-        ({"call_ms": 10**400}, "out_of_range"),
+        ({"usage": Usage(input_tokens=10**13)}, "out_of_range"),
+        ({"cost_microusd": 10**13}, "out_of_range"),
+        ({"call_ms": 10**13}, "out_of_range"),
         ({"output_ref": REF.model_copy(update={"key": "../x"})}, "invalid_reference"),
         ({"output_ref": REF.model_copy(update={"sha256": "b" * 64})}, "invalid_reference"),
     ],
