@@ -64,7 +64,7 @@ def read_records(reader: TopicReader, settings: Settings, job_id: str) -> dict[s
         latest[message.key().decode()] = message.value()
     records: dict[str, StateRecord] = {}
     for key, value in latest.items():
-        _apply(records, key, value)
+        apply_record(records, key, value)
     return records
 
 
@@ -133,7 +133,7 @@ def follow(
                     yield event
             elif message.topic() == names.state and key in keys:
                 changed = True
-                _apply(records, key, message.value())
+                apply_record(records, key, message.value())
         report = report_job(job_id, records)
         if report is None and time.monotonic() > give_up:
             raise unknown_job(job_id, settings)
@@ -145,7 +145,7 @@ def follow(
             return
 
 
-def _apply(records: dict[str, StateRecord], key: str, value: bytes | None) -> None:
+def apply_record(records: dict[str, StateRecord], key: str, value: bytes | None) -> None:
     if value is None:
         records.pop(key, None)
         return

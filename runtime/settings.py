@@ -135,6 +135,13 @@ class WorkerSettings(_Group):
     """Offsets are committed at most this often."""
 
 
+class DeadLetterSettings(_Group):
+    """What is done with dead letters."""
+
+    max_redrives: int = Field(default=3, ge=1, le=1_000)
+    """How often a record may be sent back before only ``--force`` sends it once more."""
+
+
 class AdminSettings(_Group):
     """The admin HTTP port of each process."""
 
@@ -161,6 +168,7 @@ class Settings(BaseSettings):
     objects: ObjectSettings = ObjectSettings()
     orchestrator: OrchestratorSettings = OrchestratorSettings()
     worker: WorkerSettings = WorkerSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     admin: AdminSettings = AdminSettings()
     pools_file: Path | None = None
     """The YAML of endpoints, pools and prices."""

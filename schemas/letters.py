@@ -84,8 +84,8 @@ class Resolution(Message):
 
     origin: Origin
     """The origin of the letter that this answers."""
-    task_id: str | None = None
-    """Its task, where the letter is about one that failed for good: several may share an origin."""
+    letter: str = ""
+    """The letter, ``partition:offset`` on ``dead-letters``: what counts where its origin has no offset."""
     action: Literal["dropped", "redriven"]
     """What was done."""
     at_ms: int

@@ -10,7 +10,7 @@ from headrace.orchestrator.core.state import WorkflowRecord
 from headrace.orchestrator.core.view import Limits
 from headrace.schemas.codec import encode
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import JobStatus, Result, Task
+from headrace.schemas.messages import Failure, JobStatus, Result, Task
 from tests.instance import TOPICS, Instance
 from tests.unit.orchestrator.test_machine import ONE
 from tests.world import World, echo
@@ -100,3 +100,29 @@ def test_a_tracestate_of_half_a_megabyte_is_not_passed_on() -> None:
     (task,) = [record for record in records if ".tasks." in record.topic]
     assert ("traceparent", parent) in task.headers
     assert sum(len(content) for _, content in task.headers) < 1_000
+
+
+def test_a_task_that_fails_again_after_it_was_sent_back_says_how_often_it_was() -> None:
+    made = instance()
+    fan = {"name": "fan", "version": 1, "steps": {"notes": {
+        "for_each": "{{ input['items'] }}", "require": {"at_least": 1},
+        "llm": {"pool": "small", "prompt": "{{ item }}"},
+    }}}  # fmt: skip
+    submit(made, workflow=fan, input={"items": ["a", "b"]})
+    bad = made.tasks[0]
+
+    def fail(attempt: int) -> None:
+        failure = Failure(kind=ErrorKind.BAD_REQUEST, message="no")
+        answer(made, echo(bad).model_copy(update={"failure": failure, "output": None, "attempt": attempt}))
+
+    fail(1)
+    order = json.dumps({"type": "redrive", "job_id": "a", "name": bad.task_id, "payload": {"pool": "large"}}).encode()
+    made.read(TOPICS.jobs, b"a", order, [("x-redrives", b"2")])
+    made.fire()
+    assert (made.tasks[-1].task_id, made.tasks[-1].pool, made.tasks[-1].attempt) == (bad.task_id, "large", 2)
+    made.restart()
+    fail(2)
+    assert [(letter.reason, letter.redrives, letter.pool) for letter in made.letters] == [
+        ("exhausted", 0, "small"), ("exhausted", 2, "large"),
+    ]  # fmt: skip
+    assert made.letters[1].attempts[-1].message == "no"
