@@ -148,7 +148,10 @@ class Intake:
         except ContractError as error:
             return Aside("invalid_redrive", _say(error), job_id)
         except ValueError:
-            return Arrived(job_id, _refused(source, at_ms, "the input has numbers that JSON lacks (NaN, Infinity)"))
+            message = "it has numbers that JSON lacks (NaN, Infinity)"
+            if submission.type in COMMANDS:
+                return Aside("invalid_shape", message, job_id)
+            return Arrived(job_id, _refused(source, at_ms, message))
 
     def _event(self, submission: Submission, headers: dict[str, str], at_ms: int) -> Event:
         if submission.type == "cancel":
