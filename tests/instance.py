@@ -14,7 +14,7 @@ from headrace.orchestrator.core.window import DispatchWindow
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.damage import load
 from headrace.orchestrator.shell.decider import Decider
-from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.encoder import Encoder, Objects
 from headrace.orchestrator.shell.intake import Intake
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.partition import Partition
@@ -39,6 +39,8 @@ class Instance:
     partitions: int = 1
     max_bytes: Mapping[str, int] = field(default_factory=dict)
     inline_bytes: int = 200_000
+    pools: tuple[str, ...] = tuple(POOLS)
+    objects: Objects | None = None
     records: list[Record] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class Instance:
         self.partition = Partition(self.store, damage=load(self.store, self.log, 100))
         working = {0: self.partition}
         self.encoder = Encoder(
-            TOPICS, list(POOLS), max_bytes=self.max_bytes, inline_bytes=self.inline_bytes, objects=None
+            TOPICS, self.pools, max_bytes=self.max_bytes, inline_bytes=self.inline_bytes, objects=self.objects
         )
         self.decider = Decider(
             machine,
@@ -78,6 +80,13 @@ class Instance:
         self.decider.take(batch, Source(topic, 0, self.offset, key, value, tuple(headers)), NOW_MS)
         self.decider.deal(batch, 1_000)
         return self.commit(batch)
+
+    def deal(self) -> bool:
+        """Deal room to jobs; return whether there is more to deal."""
+        batch = Batch()
+        more = self.decider.deal(batch, 1_000)
+        self.commit(batch)
+        return more
 
     def tell(self, job_id: str, event: Event) -> list[Record]:
         """Let the core decide about an event."""

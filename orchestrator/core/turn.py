@@ -22,6 +22,7 @@ from headrace.orchestrator.core.state import (
     workflow_key,
 )
 from headrace.orchestrator.core.view import Environment, JobView
+from headrace.orchestrator.core.work import EVENT_WORK, Work
 from headrace.schemas.errors import HeadraceError, IllegalTransition
 from headrace.schemas.messages import Event, ObjectRef
 
@@ -39,6 +40,8 @@ class Turn:
         self.now_ms = now_ms
         self.changes: dict[str, StateRecord | None] = {}
         self.effects: list[Effect] = []
+        self.work = Work(EVENT_WORK)
+        """What this event may evaluate beside the prompts of tasks."""
         self._stored: dict[str, bytes] = {}
 
     @property

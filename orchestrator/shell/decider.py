@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -40,6 +41,9 @@ log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
 COLLECT_LIMIT = 64
+DECIDE_S = 1.0
+"""After this long the rest of due timers, or of what is granted, waits for the next batch: templates take time, and a
+hostile workflow takes as much as it gets."""
 
 
 class Machine(Protocol):
@@ -137,11 +141,13 @@ class Decider:
             horizon_ms: the time up to which its log is read (kafka-mechanics B5).
             at_most: bound for this batch.
         """
-        until = min(self._now_ms(), horizon_ms)
+        until, late = min(self._now_ms(), horizon_ms), time.monotonic() + DECIDE_S
         fired = 0
         while fired < at_most and (key := partition.store.timers.take(until)) is not None:
             self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
             fired += 1
+            if time.monotonic() > late:
+                return fired
         while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
             self._lose(batch, partition, flight)
             fired += 1
@@ -158,10 +164,13 @@ class Decider:
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
         self._stand_touched()
+        late = time.monotonic() + DECIDE_S
         while batch.dispatched < at_most:
             before = batch.dispatched
             for grant in self._window.deal(at_most - batch.dispatched):
                 self._grant(batch, grant)
+                if time.monotonic() > late:
+                    return True
             if batch.dispatched == before:
                 return False
         return True
