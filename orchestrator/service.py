@@ -21,7 +21,7 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core import machine
-from headrace.orchestrator.core.acceptance import content_hash
+from headrace.orchestrator.core.acceptance import submission_hash
 from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.view import Environment, Limits
 from headrace.orchestrator.core.window import DispatchWindow
@@ -36,6 +36,7 @@ from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
+from headrace.orchestrator.shell.payloads import Payloads
 from headrace.orchestrator.shell.restore import Restorer
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
@@ -43,13 +44,14 @@ from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workfl
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.object_retention import retention_problems, topic_retentions
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
 from headrace.runtime.topic_limits import max_message_bytes
 from headrace.runtime.topic_plan import ensure_topics
 from headrace.runtime.transaction import TransactionSession, abort_orphan
-from headrace.schemas.errors import ConfigError
+from headrace.schemas.errors import ConfigError, ContractError
 from headrace.schemas.pools import PoolsFile
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -64,7 +66,7 @@ def now_ms() -> int:
 
 
 def environment_for(
-    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, objects: ObjectStore | None
+    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, payloads: Payloads | None
 ) -> Environment:
     """Return what decisions need, with the functions of this process in it."""
 
@@ -76,9 +78,9 @@ def environment_for(
         return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow)
 
     def load(ref: Any) -> bytes:
-        if objects is None:
-            raise ConfigError("a payload lies in an object store", "install the extra `objects`")
-        return objects.get(ref)
+        if payloads is None:
+            raise ContractError("a payload lies in an object store", "install the extra `objects`", kind="gone")
+        return payloads.load(ref)
 
     rule, _ = token_counter()
     counters = {name: count for name in ("chars4", rule) if (count := counter_named(name)) is not None}
@@ -90,6 +92,7 @@ def environment_for(
             inline_bytes=settings.objects.inline_bytes,
             item_inline_bytes=settings.objects.item_inline_bytes,
             retention_ms=limits.retention_s * 1000,
+            max_value_bytes=settings.objects.cache_bytes,
         ),
         resolve=resolve,
         compile=compile_text,
@@ -97,19 +100,28 @@ def environment_for(
         counters=counters,
         tokens_rule=rule,
         public_pools=tuple(name for name, pool in pools.pools.items() if pools.endpoints[pool.endpoint].public),
-        objects=objects is not None,
+        objects=payloads is not None,
+        expect=payloads.expect if payloads is not None else lambda _refs: None,
     )
 
 
 def object_store(settings: Settings) -> ObjectStore | None:
-    """Return the object store, or None where the extra is not installed."""
+    """Return the object store, or None where the extra is not installed.
+
+    Raises:
+        ConfigError: it cannot be opened, or keeps objects for less long than the topics that refer to them.
+    """
     try:
-        return open_objects(settings)
+        store = open_objects(settings)
     except ConfigError as error:
         if settings.objects.url:
             raise
         log.warning("objects.missing", error=error.message)
         return None
+    kept = topic_retentions(settings)
+    if problems := retention_problems(settings.objects.retention_s, kept, markers_s=settings.orchestrator.retention_s):
+        raise ConfigError("; ".join(problems), "raise objects.retention_s, or lower topics.retention_ms")
+    return store
 
 
 class Orchestrator:
@@ -120,7 +132,7 @@ class Orchestrator:
         slot: names its transactional id and its static member.
         pools: the pools file.
         environment: what decisions need.
-        objects: the object store, or None.
+        payloads: the object store as the loop uses it, or None.
         admin: an admin client of a broker that answers, with topics that are right.
     """
 
@@ -131,7 +143,7 @@ class Orchestrator:
         slot: Slot,
         pools: PoolsFile,
         environment: Environment,
-        objects: ObjectStore | None,
+        payloads: Payloads | None,
         admin: AdminClient,
     ) -> None:
         topics, limits = settings.topic_names, settings.orchestrator
@@ -157,13 +169,13 @@ class Orchestrator:
             list(pools.pools),
             max_bytes=sizes,
             inline_bytes=settings.objects.inline_bytes,
-            objects=objects,
+            objects=payloads,
         )
         decider = Decider(
             machine,
             intake=Intake(
                 partitions=settings.topics.partitions,
-                content_hash=content_hash,
+                content_hash=submission_hash,
                 jitter=random.random,
                 max_bytes=min(1_000_000, sizes.get(topics.jobs, 1_000_000)),  # The producer's own limit is the first.
             ),
@@ -182,6 +194,7 @@ class Orchestrator:
             working=working,
             topics=topics,
             group=self._consumer.consumer_group_metadata,
+            settle=payloads.settle if payloads is not None else lambda: None,
         )
         restorer = Restorer(
             reader_config(settings, "orchestrator-restore"),
@@ -210,9 +223,19 @@ class Orchestrator:
             writer=writer,
             clock=LogClock(admin, topics.results, self._consumer),
             now_ms=now_ms,
-            beat=lambda: self.beats.beat("loop"),
+            beat=self._beat,
         )
+        self._payloads = payloads
         self.working = working
+
+    def _beat(self) -> None:
+        self.beats.beat("loop")
+        if self._payloads is not None:
+            self._payloads.begin_round()
+
+    def ready(self) -> str | None:
+        """Return why this instance is not ready, or None."""
+        return self.loop.ready() or (self._payloads.trouble() if self._payloads is not None else None)
 
     def run(self) -> None:
         """Work until told to stop, then leave the group.
@@ -237,19 +260,24 @@ def run_orchestrator(settings: Settings) -> int:
     pools = load_pools(settings.pools_file)
     catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools)
     objects = object_store(settings)
-    environment = environment_for(settings, pools, catalogue, objects)
+    payloads = None
+    if objects is not None:
+        payloads = Payloads(objects, cache_bytes=settings.objects.cache_bytes, written_s=objects.refresh_s)
+    environment = environment_for(settings, pools, catalogue, payloads)
     admin = wait_for_broker(settings)
     ensure_topics(admin, settings, list(pools.pools))
     with ExitStack() as held:
         slot = claim_slot(settings)
         held.callback(slot.release)
-        instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
+        instance = Orchestrator(
+            settings, slot=slot, pools=pools, environment=environment, payloads=payloads, admin=admin
+        )
         _watch_signals(instance.loop)
         server = AdminServer(
             settings.admin,
             "orchestrator",
             live=instance.beats.stale,
-            ready=instance.loop.ready,
+            ready=instance.ready,
             info={"slot": slot.name},
         )
         held.callback(server.close)

@@ -9,12 +9,14 @@ from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
 from headrace.orchestrator.core.context import surely_too_long
 from headrace.orchestrator.core.effects import DispatchTask
+from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import context_of, source_item, source_items, streams, task_value
-from headrace.schemas.errors import ErrorKind, HeadraceError
+from headrace.orchestrator.core.values import source_count, source_item, step_context, streams
+from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
 
@@ -66,10 +68,7 @@ def _ended(turn: Turn, step: str, index: int) -> bool:
 
 def tree_of(turn: Turn, step: Step) -> TreePlan:
     """Return the tree of a reduce step that runs."""
-    assert step.source is not None
-    if streams(turn, step):
-        return TreePlan(turn.step_state(str(step.source.step)).total, step.fan_in)
-    return TreePlan(len(source_items(turn, step)), step.fan_in)
+    return TreePlan(source_count(turn, step), step.fan_in)
 
 
 def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
@@ -79,14 +78,19 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         Items that cannot be asked for at all, with the reason: the caller settles them as failed.
     """
     refused: list[tuple[int, Failure]] = []
-    base = context_of(turn, step.needs)
+    base = step_context(turn, step)
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step))
     sent = passed = 0
     for index in range(state.next, state.next + count):
         if not is_ready(turn, step, index):
             break
-        failure = _send(turn, step, index, base, attempt=1)
+        try:
+            failure = _send(turn, step, index, base, attempt=1)
+        except DependencyUnavailable:
+            if not passed:
+                raise
+            break  # What is there goes out; the rest waits for its part.
         if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
             break
         passed += 1
@@ -101,7 +105,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way; its place in the job's window was kept. Where it cannot go, nothing changes."""
-    failure = _send(turn, step, index, context_of(turn, step.needs), attempt=record.attempt + 1)
+    failure = _send(turn, step, index, step_context(turn, step), attempt=record.attempt + 1)
     if failure is None:
         state = turn.step_state(step.name)
         turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
@@ -116,6 +120,8 @@ def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], *, attempt: 
             for context in [_item_context(turn, step, index, base)]
             for template in step.llm.messages
         )
+    except (DependencyUnavailable, InputBroken):
+        raise  # The store is waited for; a broken input fails the job, and not one task after the other.
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
     pool = turn.environment.pools[step.llm.pool]

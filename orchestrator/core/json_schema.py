@@ -31,8 +31,11 @@ def check_schema(schema: dict[str, Any]) -> None:
     _validator(schema)
 
 
-def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
+def findings(schema: dict[str, Any], value: Any, *, apart_from: str | None = None) -> tuple[str, ...]:
     """Return what is wrong with a value, each with its path, at most `MAX_FINDINGS`; empty where it fits.
+
+    Args:
+        apart_from: a field of the value that lies elsewhere: taken as given, and not looked at.
 
     Raises:
         SchemaInvalid: the schema itself does not hold.
@@ -40,9 +43,12 @@ def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
     if not schema:
         return ()
     validator = _validator(schema)
+    if apart_from is not None:
+        value = {**value, apart_from: []}
     if validator.is_valid(value):
         return ()
-    return tuple(_first(validator.iter_errors(value)))
+    errors = validator.iter_errors(value)
+    return tuple(_first(error for error in errors if apart_from is None or error.instance_path[:1] != [apart_from]))
 
 
 def _first(errors: Iterator[Any]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from headrace.orchestrator.core.events import (
     TimerFired,
 )
 from headrace.orchestrator.core.outcome import close_some, end_job
+from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.results import answered, fail_task
 from headrace.orchestrator.core.state import (
     Decision,
@@ -57,6 +58,15 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
         why in an effect: `Ignore` (expected: repeats, lateness) or `SetAside` (the record goes to the dead letters).
     """
     turn = Turn(view, now_ms)
+    try:
+        _decide(turn, event)
+    except (InputBroken, PayloadLost) as error:
+        turn = Turn(view, now_ms)
+        _unreadable(turn, error)
+    return turn.decision()
+
+
+def _decide(turn: Turn, event: Event) -> None:
     match event:
         case JobSubmitted():
             submitted(turn, event)
@@ -80,7 +90,6 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _closing_resumed(turn, event.limit)
         case _:
             assert_never(event)
-    return turn.decision()
 
 
 def standing(view: JobView) -> Standing | None:
@@ -182,6 +191,15 @@ def _broke(turn: Turn, event: JobBroke) -> None:
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
         end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+    else:
+        turn.effect(Ignore("job_over"))
+
+
+def _unreadable(turn: Turn, error: InputBroken | PayloadLost) -> None:
+    """What the job rests on cannot be read, for good: it ends with the reason, and nothing else stops."""
+    header = turn.header_or_none()
+    if header is not None and header.phase is Phase.RUNNING:
+        end_job(turn, JobStatus.FAILED, error.kind, error.message)
     else:
         turn.effect(Ignore("job_over"))
 

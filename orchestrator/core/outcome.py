@@ -14,6 +14,7 @@ from headrace.orchestrator.core.state import (
     PoolSpent,
     TaskStatus,
     input_key,
+    items_key,
     job_key,
     marker_key,
     task_key,
@@ -31,6 +32,7 @@ from headrace.schemas.messages import (
     StepReceipt,
     Usage,
 )
+from headrace.schemas.object_keys import MAX_OBJECT_BYTES
 
 MAX_FAILED_ITEMS = 100
 
@@ -104,17 +106,13 @@ def _publish(
     limits = turn.environment.limits
     value = encode(outcome)
     if len(value) > limits.inline_bytes and outcome.output is not None:
-        if turn.environment.objects:
-            data = canonical_json(outcome.output)
-            ref = turn.store(data)
-            value = encode(outcome.model_copy(update={"output": None, "output_ref": ref}))
-        else:
-            message = (
-                f"the output has {len(value)} bytes, inline at most {limits.inline_bytes}: install extra `objects`"
-            )
-            failed = {"output": None, "status": JobStatus.FAILED, "reason": ErrorKind.TOO_LARGE, "message": message}
+        data = canonical_json(outcome.output)
+        if problem := _unkeepable(turn, len(data)):
+            failed = {"output": None, "status": JobStatus.FAILED, "reason": ErrorKind.TOO_LARGE, "message": problem}
             outcome = outcome.model_copy(update=failed)
-            value = encode(outcome)
+        else:
+            outcome = outcome.model_copy(update={"output": None, "output_ref": turn.store(data)})
+        value = encode(outcome)
     due = turn.now_ms + limits.retention_ms
     status = outcome.status.value
     turn.put(
@@ -122,6 +120,16 @@ def _publish(
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
     turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+
+
+def _unkeepable(turn: Turn, size: int) -> str | None:
+    """Return why an output above the inline limit cannot be kept in the object store, or None."""
+    if not turn.environment.objects:
+        inline = turn.environment.limits.inline_bytes
+        return f"the output has {size:,} bytes, inline at most {inline:,}: install extra `objects`"
+    if size > MAX_OBJECT_BYTES:
+        return f"the output has {size:,} bytes, the limit is {MAX_OBJECT_BYTES:,}: let the last step reduce it"
+    return None
 
 
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
@@ -213,4 +221,6 @@ def close_some(turn: Turn, limit: int) -> None:
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.job_id, part), None)
+    for part in range(header.items_parts):  # at most two: a submission has less than 1 MB
+        turn.put(items_key(header.job_id, part), None)
     turn.put(job_key(header.job_id), None)

@@ -81,24 +81,29 @@ class Decider:
         self._now_ms = now_ms
         self._home: dict[str, int] = {}
         """The partition of every job that has a standing with the window."""
+        self.waiting: dict[str, int] = {}
+        """Jobs that may dispatch once the object store gave what they need, with their partitions."""
 
     # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, batch: Batch, source: Source, at_ms: int) -> None:
-        """Decide about one record of ``jobs`` or ``results``."""
+        """Decide about one record of ``jobs`` or ``results``.
+
+        Raises:
+            DependencyUnavailable: it cannot be decided now. Nothing of it is in the batch: decide it again later.
+        """
         partition = self._partitions[source.partition]
-        batch.next[source.topic, source.partition] = source.offset + 1
-        batch.read += 1
+        on_results = source.topic == self._topics.results
         try:
-            if source.topic == self._topics.results:
-                batch.last_result_ms[source.partition] = at_ms
-                meaning: Meaning = self._intake.result(source)
-            else:
-                meaning = self._intake.job(source, at_ms)
+            meaning: Meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
         except Exception as error:
             self._broke(batch, partition, source, error)
-            return
-        self._mean(batch, partition, source, meaning)
+        else:
+            self._mean(batch, partition, source, meaning)
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        if on_results:
+            batch.last_result_ms[source.partition] = at_ms
 
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:
@@ -135,6 +140,8 @@ class Decider:
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
         self._stand_touched()
+        for job_id, number in list(self.waiting.items()):
+            self._stand(self._partitions[number], job_id)
         while batch.dispatched < at_most:
             before = batch.dispatched
             for grant in self._window.deal(at_most - batch.dispatched):
@@ -145,8 +152,17 @@ class Decider:
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
         partition = self._partitions[self._home[grant.job_id]]
-        self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
-        self._stand(partition, grant.job_id)
+        try:
+            self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
+        except DependencyUnavailable:
+            self._wait(partition, grant.job_id)
+        else:
+            self._stand(partition, grant.job_id)
+
+    def _wait(self, partition: Partition, job_id: str) -> None:
+        """What the job's next tasks are made of is not read yet: the others go on meanwhile."""
+        self.waiting[job_id] = partition.number
+        self._window.hold(job_id)
 
     def close(self, batch: Batch, jobs: int, limit: int = CLOSING_LIMIT) -> bool:
         """Tombstone some records of some finished jobs; return whether there were any."""
@@ -181,10 +197,15 @@ class Decider:
         for job_id in [job_id for job_id, home in self._home.items() if home == number]:
             del self._home[job_id]
             self._window.update(job_id, None)
+        self.waiting = {job_id: home for job_id, home in self.waiting.items() if home != number}
 
     def _stand(self, partition: Partition, job_id: str) -> None:
+        self.waiting.pop(job_id, None)
         try:
             standing = self._machine.standing(partition.store.view(job_id))
+        except DependencyUnavailable:
+            self._wait(partition, job_id)
+            return
         except Exception:
             log.exception("standing.failed", job_id=job_id)
             standing = None

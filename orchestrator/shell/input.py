@@ -104,6 +104,10 @@ class Input:
         self._taken.append(read)
         return read
 
+    def put_back(self) -> None:
+        """What was taken last cannot be decided yet."""
+        self._queue.appendleft(self._taken.pop())
+
     def applied(self) -> None:
         """What was taken is committed."""
         self._taken.clear()

@@ -80,7 +80,7 @@ class Intake:
 
     Args:
         partitions: count of ``jobs`` and its companions.
-        content_hash: of (workflow, input), the core's.
+        content_hash: of a submission, the core's.
         jitter: draws from [0, 1).
         max_bytes: what the ``jobs`` topic takes. Its own limit is on compressed batches, so larger ones can lie there;
             they are refused wherever they lie, since only some could be forwarded.
@@ -90,7 +90,7 @@ class Intake:
         self,
         *,
         partitions: int,
-        content_hash: Callable[[Any, Any], str],
+        content_hash: Callable[[Submission], str],
         jitter: Callable[[], float],
         max_bytes: int = 1_000_000,
     ) -> None:
@@ -153,8 +153,7 @@ class Intake:
             return CancelRequested(at_ms)
         if submission.type == "signal":
             return Signalled(submission.name or "")
-        content_hash = self._content_hash(submission.workflow, submission.input)
-        return JobSubmitted(submission, content_hash, at_ms, _trace(headers))
+        return JobSubmitted(submission, self._content_hash(submission), at_ms, _trace(headers))
 
     def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:
         key = (source.key or b"").decode("utf-8", "replace")[:200]

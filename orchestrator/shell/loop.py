@@ -11,7 +11,7 @@ from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
-from headrace.orchestrator.shell.input import Input
+from headrace.orchestrator.shell.input import Input, Read
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.writer import Writer
@@ -23,6 +23,8 @@ log = structlog.get_logger("headrace.orchestrator")
 
 IDLE_S = 0.2
 """Longest wait for input; a timer that is due earlier shortens it."""
+WAITING_S = 0.02
+"""Longest wait for input while jobs wait for the object store."""
 INTERACTIVE_RECORDS = 64
 INTERACTIVE_MS = 10
 """Where a transaction is cut while interactive jobs wait behind batch work (kafka-mechanics A5)."""
@@ -136,8 +138,7 @@ class Loop:
         deadline = time.monotonic() + milliseconds / 1000
         try:
             while batch.read < records and (read := self._input.take()) is not None:  # 3
-                self._decider.take(batch, read.source, read.at_ms)
-                if time.monotonic() > deadline:
+                if not self._took(batch, read) or time.monotonic() > deadline:
                     break
             partitions = self._ownership.working.values()
             for partition in self._clock.allow(partitions, self._now_ms(), self._input.unread()):  # 4
@@ -149,6 +150,17 @@ class Loop:
         except DependencyUnavailable:
             self._writer.forget(self._decider, self._input)
             raise
+
+    def _took(self, batch: Batch, read: Read) -> bool:
+        """Decide a record; return False where it has to wait and what came before it is committed first."""
+        try:
+            self._decider.take(batch, read.source, read.at_ms)
+        except DependencyUnavailable:
+            if not batch.read:
+                raise
+            self._input.put_back()
+            return False
+        return True
 
     def _commit(self, batch: Batch) -> None:
         try:
@@ -248,7 +260,7 @@ class Loop:
         """Return how long to wait for input: not at all while there is work, not past the next timer."""
         if self._more or self._input.waiting() or self._ownership.restoring:
             return 0.0
-        now_ms, wait = self._now_ms(), IDLE_S
+        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting else IDLE_S
         for partition in self._ownership.working.values():
             due = partition.store.timers.next_due_ms()
             if due is not None:
