@@ -25,6 +25,7 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import (
     Control,
     FailedItem,
+    Failure,
     JobStatus,
     Outcome,
     PoolReceipt,
@@ -35,6 +36,7 @@ from headrace.schemas.messages import (
 from headrace.schemas.object_keys import MAX_OBJECT_BYTES
 
 MAX_FAILED_ITEMS = 100
+MAX_FAILED_MESSAGE = 1_000
 
 
 def end_job(
@@ -148,8 +150,15 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
                 break
             record = turn.task(name, index)
             if record is not None and record.status is TaskStatus.FAILED and record.failure is not None:
-                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=record.failure))
+                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
     return tuple(found), total
+
+
+def _short(failure: Failure) -> Failure:
+    """Return a failure of which a hundred fit into an outcome."""
+    if len(failure.message) <= MAX_FAILED_MESSAGE:
+        return failure
+    return failure.model_copy(update={"message": failure.message[:MAX_FAILED_MESSAGE]})
 
 
 def receipt_of(turn: Turn) -> Receipt:
