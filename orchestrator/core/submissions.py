@@ -79,7 +79,8 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
     items = _cut(encode(submission.items).decode()) if submission.items is not None else []
     for number, text in enumerate(items):
         turn.put(items_key(turn.job_id, number), InputPart(text))
-    turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
+    if turn.record(workflow_key(graph.sha256)) is None:
+        turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
     spending = submission.budget
     turn.header = JobHeader(
         job_id=turn.job_id,

@@ -25,6 +25,14 @@ class Limits:
     """Largest input of a job, as JSON; a pure reducer takes no more from items by reference."""
     max_value_bytes: int = 67_108_864
     """Largest value of one step, its tasks' outputs together: it passes through memory as a whole."""
+    queue_limit_ms: int = 432_000_000
+    """How long a task may wait for a worker before it is dispatched anew: within the retention of task topics."""
+    lost_grace_ms: int = 60_000
+    """How long a task whose offset is done has beyond its call's time before it counts as lost."""
+    max_kills: int = 3
+    """So many workers that died during a task put it into quarantine."""
+    max_stops: int = 10
+    """So many attempts that were interrupted or lost otherwise end a task."""
 
 
 @dataclass(frozen=True, slots=True)
