@@ -8,6 +8,7 @@ content writes it again, so an object that a new message refers to is young.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,9 @@ from headrace.schemas.object_keys import is_own_key
 
 log = structlog.get_logger("headrace.objects")
 
+AT_ONCE = 100
+"""Objects that are looked at side by side and then deleted with one request."""
+THREADS = 16
 SWEPT_KEY = "last-sweep"
 """Written after each sweep, so that several processes sweep once a day between them."""
 
@@ -93,13 +97,25 @@ def sweep(
         DependencyUnavailable: the store does not answer; what was deleted stays deleted.
     """
     before = (now or datetime.now(UTC)) - timedelta(seconds=older_than_s)
-    found = Census()
-    for stored in store.list_own():
-        if not found.count(stored, before=before) or stopped():
-            continue
-        again = store.head(stored.key)
-        if again is not None and again.modified_at < before:
-            store.delete(stored.key)
-            found.deleted += 1
+    found, old = Census(), []
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="sweep") as threads:
+        for stored in store.list_own():
+            if found.count(stored, before=before):
+                old.append(stored.key)
+            if len(old) >= AT_ONCE:
+                found.deleted += _delete(store, old, before, threads)
+                old.clear()
+            if stopped():
+                break
+        else:
+            found.deleted += _delete(store, old, before, threads)
     log.info("objects.swept", objects=found.objects, deleted=found.deleted, old_bytes=found.old_bytes)
     return found
+
+
+def _delete(store: ObjectStore, keys: list[str], before: datetime, threads: ThreadPoolExecutor) -> int:
+    """Delete those of some keys that are still old; return how many."""
+    looked = threads.map(store.head, keys)
+    still = [stored.key for stored in looked if stored is not None and stored.modified_at < before]
+    store.delete(still)
+    return len(still)

@@ -8,7 +8,9 @@ only when a store is opened.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -25,8 +27,7 @@ T = TypeVar("T")
 
 LOOK_FIRST_BYTES = 65_536
 """Above this a write looks first whether the content is there: cheaper than sending it. Below, it is just sent."""
-TIMEOUT = "30s"
-CONNECT_TIMEOUT = "5s"
+CLIENT_OPTIONS = {"timeout": "30s", "connect_timeout": "5s"}
 RETRIES = 2
 """The client's own retries of one request. Its defaults, ten within three minutes, would hide an outage."""
 RETRY_TIMEOUT = timedelta(seconds=20)
@@ -56,6 +57,7 @@ class ObjectStore:
 
     def __init__(self, store: Any, place: str, *, refresh_s: float = 43_200.0) -> None:
         self._store = store
+        self._is_folder = type(store).__name__ == "LocalStore"
         self.refresh_s = refresh_s
         self.place = place
 
@@ -160,18 +162,20 @@ class ObjectStore:
         while (page := self._reach("list", OWN_FOLDER, lambda: next(pages, None))) is not None:
             yield from map(_stored, page)
 
-    def delete(self, key: str) -> None:
-        """Delete an object; one that is not there is no error.
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; one that is not there is no error.
 
         Raises:
             DependencyUnavailable: the store does not answer.
         """
         import obstore
 
-        try:
-            self._reach("delete", key, lambda: obstore.delete(self._store, key))
-        except FileNotFoundError:
-            return
+        for key in keys if self._is_folder else ():
+            # A folder's client stops at the first that is not there.
+            with suppress(FileNotFoundError):
+                self._reach("delete", key, lambda key=key: obstore.delete(self._store, key))  # type: ignore[misc]
+        if keys and not self._is_folder:
+            self._reach("delete", keys[0], lambda: obstore.delete(self._store, keys))
 
     def _write(self, key: str, content: bytes) -> None:
         """Write over what may be there: the same content under its own address, made young again."""
@@ -186,9 +190,19 @@ class ObjectStore:
             raise
         except Exception as error:  # obstore raises many kinds, OSErrors among them; all mean "no store".
             raise DependencyUnavailable(
-                f"object store {self.place} cannot {verb} {key}: {type(error).__name__}",
+                f"object store {self.place} cannot {verb} {key}: {_say(error)}",
                 "check objects.url, its credentials and its network",
             ) from error
+
+
+def _say(error: Exception) -> str:
+    """Return what the client said, without the times in it: the same trouble is the same text, and logged once."""
+    line = str(error).strip().partition("\n")[0]
+    _, found, cause = line.rpartition(" - ")
+    if not found:
+        cause = line.partition(" error: ")[2]
+    cause = re.sub(r"//[^/@]*@", "//", cause)[:200].rstrip(": ")
+    return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
 
 
 def _stored(meta: Any) -> Stored:
@@ -223,16 +237,18 @@ def open_objects(settings: Settings) -> ObjectStore:
             folder.mkdir(parents=True, exist_ok=True)
             return ObjectStore(LocalStore(str(folder)), str(folder), refresh_s=refresh_s)
         rooted = _rooted(url, settings.topics.prefix)
+        options: Any = {**CLIENT_OPTIONS, **settings.objects.client_options}
         store = from_url(
             rooted,
-            client_options={"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT},
+            client_options=options,
             retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_TIMEOUT},
         )
         return ObjectStore(store, _without_credentials(rooted), refresh_s=refresh_s)
     except Exception as error:
         place = _without_credentials(url) or str(settings.data_path)
         raise ConfigError(
-            f"object store {place} cannot be opened: {type(error).__name__}", "correct objects.url"
+            f"object store {place} cannot be opened: {type(error).__name__}",
+            "correct objects.url and objects.client_options",
         ) from None
 
 

@@ -78,6 +78,8 @@ class ObjectSettings(_Group):
 
     url: str = ""
     """Object store, ``s3://…``, ``gs://…``, ``az://…``, ``file:///…``; empty: a folder of this user."""
+    client_options: dict[str, str | bool] = Field(default_factory=dict)
+    """obstore's options of the HTTP client: ``allow_http`` (an endpoint without TLS), ``proxy_url``, ``timeout``, …"""
     inline_bytes: int = Field(default=262_144, ge=1_024, le=400_000)
     """Above this a payload travels as a reference. (A marker holds an outcome with its quotes escaped: twice this.)"""
     item_inline_bytes: int = Field(default=4_096, ge=256)

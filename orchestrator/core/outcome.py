@@ -265,6 +265,6 @@ def close_some(turn: Turn, limit: int) -> None:
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.job_id, part), None)
-    for part in range(header.items_parts):  # at most two: a submission has less than 1 MB
+    for part in range(header.items_parts):  # few: a submission has less than 1 MB
         turn.put(items_key(header.job_id, part), None)
     turn.put(job_key(header.job_id), None)

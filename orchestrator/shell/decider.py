@@ -166,10 +166,10 @@ class Decider:
         for job_id, number in list(self.waiting.items()):
             self._stand(self._partitions[number], job_id)
         while batch.dispatched < at_most:
-            before = batch.dispatched
+            before = batch.dispatched, len(self.waiting)
             for grant in self._window.deal(at_most - batch.dispatched):
                 self._grant(batch, grant)
-            if batch.dispatched == before:
+            if (batch.dispatched, len(self.waiting)) == before:
                 return False
         return True
 
