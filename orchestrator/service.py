@@ -41,6 +41,7 @@ from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.payloads import Payloads
 from headrace.orchestrator.shell.restore import Restorer
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.sweeper import Sweeper
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
@@ -301,6 +302,11 @@ def run_orchestrator(settings: Settings) -> int:
         lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
         lag.start()
         held.callback(lag.close)
+        if objects is not None and settings.objects.sweep:
+            kept_s = settings.objects.retention_s
+            sweeper = Sweeper(objects, older_than_s=kept_s, responsible=lambda: 0 in instance.working)
+            sweeper.start()
+            held.callback(sweeper.close)
         instance.watch.start()
         held.callback(instance.watch.close)
         log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())

@@ -25,17 +25,20 @@ def topic_retentions(settings: Settings) -> dict[str, int]:
     return found
 
 
-def retention_problems(objects_s: float, topics_ms: Mapping[str, int], *, markers_s: float) -> list[str]:
+def retention_problems(
+    objects_s: float, topics_ms: Mapping[str, int], *, markers_s: float, name: str = "objects.retention_s"
+) -> list[str]:
     """Return what would outlive the objects that it refers to, each with both numbers; empty where nothing does.
 
     Args:
-        objects_s: ``objects.retention_s``.
+        objects_s: how long objects are kept.
         topics_ms: by kind of topic, how long it keeps records in milliseconds; negative: for ever.
         markers_s: ``orchestrator.retention_s``: how long a finished job answers with its outcome.
+        name: where `objects_s` stands, for messages.
     """
     # Content that was written a while ago is taken as it lies, so that much of its time may be over already.
     kept_s = objects_s - 2 * refresh_after_s(objects_s)
-    own, margin = f"objects.retention_s {objects_s:,.0f} s ({_days(objects_s)})", _days(objects_s - kept_s)
+    own, margin = f"{name} {objects_s:,.0f} s ({_days(objects_s)})", _days(objects_s - kept_s)
     problems = []
     for kind, topic_ms in topics_ms.items():
         if topic_ms < 0:

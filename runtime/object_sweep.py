@@ -12,18 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from headrace.runtime.objects import ObjectStore, Stored
 from headrace.schemas.object_keys import is_own_key
-
-log = structlog.get_logger("headrace.objects")
 
 AT_ONCE = 100
 """Objects that are looked at side by side and then deleted with one request."""
 THREADS = 16
 SWEPT_KEY = "last-sweep"
 """Written after each sweep, so that several processes sweep once a day between them."""
+EVERY_S = 86_400.0
 
 
 @dataclass(slots=True)
@@ -109,7 +106,6 @@ def sweep(
                 break
         else:
             found.deleted += _delete(store, old, before, threads)
-    log.info("objects.swept", objects=found.objects, deleted=found.deleted, old_bytes=found.old_bytes)
     return found
 
 
@@ -119,3 +115,22 @@ def _delete(store: ObjectStore, keys: list[str], before: datetime, threads: Thre
     still = [stored.key for stored in looked if stored is not None and stored.modified_at < before]
     store.delete(still)
     return len(still)
+
+
+def is_due(store: ObjectStore, *, now: datetime | None = None) -> bool:
+    """Return whether the last sweep of the store, by whomever, was a day ago.
+
+    Raises:
+        DependencyUnavailable: the store does not answer.
+    """
+    last = store.head(SWEPT_KEY)
+    return last is None or (now or datetime.now(UTC)) - last.modified_at >= timedelta(seconds=EVERY_S)
+
+
+def note_swept(store: ObjectStore) -> None:
+    """Note that the store was swept now.
+
+    Raises:
+        DependencyUnavailable: the store does not answer.
+    """
+    store.note(SWEPT_KEY, b"the time of the last sweep is that of this object\n")

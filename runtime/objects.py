@@ -72,10 +72,14 @@ class ObjectStore:
         """
         return self.ensure(content)[0]
 
-    def ensure(self, content: bytes) -> tuple[ObjectRef, bool]:
-        """Store the content as `put` does; return its claim check, and whether it had to be sent."""
+    def ensure(self, content: bytes, *, look_above: int = LOOK_FIRST_BYTES) -> tuple[ObjectRef, bool]:
+        """Store the content as `put` does; return its claim check, and whether it had to be sent.
+
+        Args:
+            look_above: content larger than this is looked for before it is sent.
+        """
         ref = check_object_ref(claim_check(content))
-        if len(content) > LOOK_FIRST_BYTES and self.has(ref):
+        if len(content) > look_above and self.has(ref):
             return ref, False
         self._write(ref.key, content)
         return ref, True
@@ -149,6 +153,14 @@ class ObjectStore:
             return _stored(self._reach("look at", key, lambda: obstore.head(self._store, key)))
         except FileNotFoundError:
             return None
+
+    def note(self, key: str, text: bytes) -> None:
+        """Write a note of Headrace itself under a name: no payload, and never swept.
+
+        Raises:
+            DependencyUnavailable: the store does not answer.
+        """
+        self._write(key, text)
 
     def list_own(self) -> Iterator[Stored]:
         """Yield everything in the folder of Headrace's own keys, foreign names included, in no order.

@@ -13,6 +13,10 @@ from headrace.schemas.object_keys import KEY_PATTERN, MAX_KEY_LENGTH, MAX_OBJECT
 MAX_LABELS = 32
 MAX_PART_BYTES = MAX_OBJECT_BYTES
 MAX_PARTS = 2_000
+MAX_ITEMS = 1_000_000
+"""Of one job, and of one step: ids and records are bounded with it."""
+MAX_JOB_BYTES = 16_777_216
+"""Largest input of a job, as canonical JSON; and largest item."""
 
 
 class Budget(BaseModel):
@@ -59,7 +63,7 @@ class ItemsPart(BaseModel):
     """Its size. A part is read as a whole when its first item is dispatched, so this bounds the memory of a job."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Its checksum, checked on every read."""
-    items: int = Field(ge=1, le=1_000_000)
+    items: int = Field(ge=1, le=MAX_ITEMS)
     """How many lines it has."""
 
     @property

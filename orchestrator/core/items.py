@@ -6,19 +6,18 @@ checked when its first item goes out, and again for a retry that comes long afte
 
 from __future__ import annotations
 
-import json
 from typing import Any, Never
 
 from jinja2 import UndefinedError
 
-from headrace.orchestrator.core.json_value import json_problem
+from headrace.orchestrator.core.item_lines import read_item
 from headrace.orchestrator.core.parts import Lines, PartsIndex, count_lines
 from headrace.orchestrator.core.payloads import InputBroken, ItemBroken, PayloadLost
 from headrace.orchestrator.core.state import InputPart, items_key
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.template_uses import ItemsUse, items_use
 from headrace.orchestrator.core.turn import Turn
-from headrace.schemas.errors import ErrorKind, IllegalTransition
+from headrace.schemas.errors import IllegalTransition
 from headrace.schemas.messages import ItemsPart, ItemsRef, ObjectRef
 
 _ELSEWHERE = (
@@ -67,7 +66,7 @@ def referenced_item(turn: Turn, index: int) -> Any:
     if line == 0 and number + 1 < len(parts.parts):
         turn.expect((parts.parts[number + 1].ref,))
     try:
-        return _item(turn, lines.line(line))
+        return read_item(lines.line(line), most=turn.environment.limits.max_job_bytes)
     except ItemBroken as error:
         where = f"line {line + 1} of part {number + 1} ({part.key})"
         raise ItemBroken(f"item {index}, {where}: {error.message}", kind=error.kind) from None
@@ -103,25 +102,3 @@ def _lines(turn: Turn, number: int, part: ItemsPart) -> Lines:
         return turn.environment.lines.lines(part.ref, load)
     except PayloadLost as error:
         raise InputBroken(f"part {number + 1} of the items: {error.message}", kind=error.kind) from None
-
-
-def _item(turn: Turn, line: bytes) -> Any:
-    most = turn.environment.limits.max_job_bytes
-    if len(line) > most:
-        raise ItemBroken(f"{len(line):,} bytes; the limit is {most:,}", kind=ErrorKind.TOO_LARGE)
-    if not line.strip():
-        raise ItemBroken("it is empty")
-    try:
-        item = json.loads(line, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ItemBroken("it nests too deeply") from None
-    except ValueError as error:
-        raise ItemBroken(f"it is not JSON: {str(error)[:100]}") from None
-    if found := json_problem(item):
-        path, reason = found
-        raise ItemBroken(f"{path}: {reason}" if path else reason)
-    return item
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON number")

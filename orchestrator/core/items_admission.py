@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.template_uses import ItemsUse, items_use, texts_of
-from headrace.orchestrator.core.values import MAX_ITEMS
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure, ItemsRef
+from headrace.schemas.submission import MAX_ITEMS
 
 _INSTEAD = (
     "items by reference can be the source of a for_each or a reduce, as {{ input.items }}, "

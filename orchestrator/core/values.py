@@ -16,9 +16,7 @@ from headrace.orchestrator.core.template_uses import names_read, texts_of
 from headrace.orchestrator.core.templates import RenderError, evaluate, references
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind, IllegalTransition
-
-MAX_ITEMS = 1_000_000
-"""Most tasks of one step: their ids and records are bounded with it."""
+from headrace.schemas.submission import MAX_ITEMS
 
 
 def job_input(turn: Turn) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from headrace.orchestrator.core.parts import LinesCache
 from headrace.orchestrator.core.state import JobHeader, Marker, StateRecord, TaskRecord, job_key, marker_key, task_key
 from headrace.schemas.messages import ObjectRef
 from headrace.schemas.pools import Pool
+from headrace.schemas.submission import MAX_JOB_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Limits:
     inline_bytes: int = 262_144
     item_inline_bytes: int = 4_096
     retention_ms: int = 86_400_000
-    max_job_bytes: int = 16_777_216
+    max_job_bytes: int = MAX_JOB_BYTES
     """Largest input of a job, as JSON; a pure reducer takes no more from items by reference."""
     max_value_bytes: int = 67_108_864
     """Largest value of one step, its tasks' outputs together: it passes through memory as a whole."""

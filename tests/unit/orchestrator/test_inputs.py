@@ -145,9 +145,7 @@ def test_an_input_by_reference_goes_with_items_by_reference_but_does_not_name_th
     workflow = {
         "name": "each",
         "version": 1,
-        "steps": {
-            "s": {"for_each": "{{ input.items }}", "llm": {"pool": "small", "prompt": "{{ input.a }}{{ item }}"}}
-        },
+        "steps": {"s": {"for_each": "{{ input.items }}", "llm": llm}},
     }
     world = World()
     items = world.keep_items([1, 2])

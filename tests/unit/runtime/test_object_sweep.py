@@ -7,9 +7,11 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
+from headrace.orchestrator.shell.sweeper import Sweeper
 from headrace.runtime.object_retention import retention_problems, topic_retentions
-from headrace.runtime.object_sweep import census, sweep
+from headrace.runtime.object_sweep import SWEPT_KEY, census, is_due, sweep
 from headrace.runtime.objects import open_objects, refresh_after_s
 from headrace.runtime.settings import Settings
 from headrace.schemas.errors import DependencyUnavailable
@@ -139,3 +141,35 @@ def test_what_may_be_old_already_when_it_is_referred_to_is_taken_off():
     assert retention_problems(7 * DAY_S, week_ms, markers_s=0)
     assert retention_problems(7 * DAY_S + 2 * refresh_after_s(7 * DAY_S) - 1, week_ms, markers_s=0)
     assert not retention_problems(8 * DAY_S, week_ms, markers_s=0)
+
+
+def test_the_store_is_swept_once_a_day_whoever_does_it(store, folder):
+    old = store.put(b"old")
+    aged(folder / old.key, 36)
+    responsible = Sweeper(store, older_than_s=35 * DAY_S, responsible=lambda: True, first_s=0.0)
+    with capture_logs() as logs:
+        responsible.start()
+        wait_until((folder / SWEPT_KEY).exists)
+        responsible.close()
+    assert not (folder / old.key).exists()
+    assert [(line["event"], line["deleted"]) for line in logs] == [("objects.swept", 1)]
+    assert not is_due(store)
+    aged(folder / SWEPT_KEY, 1.01)
+    assert is_due(store)
+
+
+def test_an_instance_that_does_not_own_partition_0_sweeps_nothing(store, folder):
+    aged(folder / store.put(b"old").key, 36)
+    asked = []
+    idle = Sweeper(store, older_than_s=35 * DAY_S, responsible=lambda: bool(asked.append(1)), first_s=0.0)
+    idle.start()
+    wait_until(lambda: asked)
+    idle.close()
+    assert census(store, older_than_s=35 * DAY_S).objects == 1
+
+
+def wait_until(holds):
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
