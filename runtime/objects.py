@@ -31,6 +31,9 @@ CLIENT_OPTIONS = {"timeout": "30s", "connect_timeout": "5s"}
 RETRIES = 2
 """The client's own retries of one request. Its defaults, ten within three minutes, would hide an outage."""
 RETRY_TIMEOUT = timedelta(seconds=20)
+_DENIALS = ("PermissionDeniedError", "UnauthenticatedError")
+_NO_FILE = re.compile(r"\(os error (?:20|36|40)\)")
+"""A key below a file, of too long a name, or that goes in circles: Linux's ENOTDIR, ENAMETOOLONG, ELOOP."""
 _PROBE = b"headrace looks whether the object store answers"
 
 
@@ -103,23 +106,15 @@ class ObjectStore:
             ContractError: the reference may not be followed, the object is gone (``gone``), or it is not what the
                 reference says (``checksum``).
         """
-        import obstore
-
         check_object_ref(ref, at_most=at_most)
-
-        def read() -> bytes | None:
-            found = obstore.get(self._store, ref.key)
-            # The size is checked before the body is read: a reference must not fill the memory.
-            return bytes(found.bytes()) if found.meta["size"] == ref.size_bytes else None
-
         try:
-            content = self._reach("read", ref.key, read)
+            content = self._read(ref)
+        except _Denied:
+            # S3 says so of what is not there, where the right to list is missing.
+            self.probe()
+            raise self._gone(ref) from None
         except FileNotFoundError:
-            raise ContractError(
-                f"object {ref.key} is not in {self.place}",
-                "was it swept, or written to another store? objects.url and topics.prefix must be the same everywhere",
-                kind="gone",
-            ) from None
+            raise self._gone(ref) from None
         if content is None or sha256(content).hexdigest() != ref.sha256:
             raise ContractError(
                 f"object {ref.key} in {self.place} is not what its reference says",
@@ -128,6 +123,24 @@ class ObjectStore:
             )
         return content
 
+    def _read(self, ref: ObjectRef) -> bytes | None:
+        """Return an object's content, or None where it has not the size that it should have."""
+        import obstore
+
+        def read() -> bytes | None:
+            found = obstore.get(self._store, ref.key)
+            # The size is checked before the body is read: a reference must not fill the memory.
+            return bytes(found.bytes()) if found.meta["size"] == ref.size_bytes else None
+
+        return self._reach("read", ref.key, read)
+
+    def _gone(self, ref: ObjectRef) -> ContractError:
+        return ContractError(
+            f"object {ref.key} is not in {self.place}",
+            "was it swept, or written to another store? objects.url and topics.prefix must be the same everywhere",
+            kind="gone",
+        )
+
     def probe(self) -> None:
         """Write and read a small object: tells a store that is down from one object that cannot be read.
 
@@ -135,9 +148,11 @@ class ObjectStore:
             DependencyUnavailable: the store does not answer or refuses.
         """
         try:
-            self.get(self.put(_PROBE))
-        except ContractError as error:
-            raise DependencyUnavailable(f"object store {self.place} loses what is written: {error.message}") from None
+            content = self._read(self.put(_PROBE))
+        except FileNotFoundError:
+            content = None
+        if content != _PROBE:
+            raise DependencyUnavailable(f"object store {self.place} loses what is written")
 
     # ── Objects ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,10 +216,17 @@ class ObjectStore:
         except (FileNotFoundError, HeadraceError):
             raise
         except Exception as error:  # obstore raises many kinds, OSErrors among them; all mean "no store".
-            raise DependencyUnavailable(
+            if self._is_folder and _NO_FILE.search(str(error)):
+                raise FileNotFoundError(key) from None
+            kind = _Denied if type(error).__name__ in _DENIALS else DependencyUnavailable
+            raise kind(
                 f"object store {self.place} cannot {verb} {key}: {_say(error)}",
                 "check objects.url, its credentials and its network",
             ) from error
+
+
+class _Denied(DependencyUnavailable):
+    """The store answers and refuses."""
 
 
 def _say(error: Exception) -> str:

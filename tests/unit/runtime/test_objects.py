@@ -10,9 +10,10 @@ import pytest
 
 from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
-from headrace.schemas.errors import ConfigError, ContractError
+from headrace.schemas.errors import ConfigError, ContractError, DependencyUnavailable
 from headrace.schemas.messages import ObjectRef
 from headrace.schemas.object_keys import MAX_OBJECT_BYTES
+from tests.s3 import fake_s3
 
 
 @pytest.fixture
@@ -74,6 +75,39 @@ def test_a_reference_to_more_than_may_be_read_is_refused_before_anything_is_read
         assert caught.value.kind == "too_large"
     with pytest.raises(ContractError, match="at most 5 are read"):
         store.get(store.put(b"six byte"), at_most=5)
+
+
+@pytest.mark.parametrize("key", ["sha256", "{own}/below", "a/" + "x" * 300, "nowhere/at/all"])
+def test_a_key_that_is_no_file_is_an_object_that_is_gone(store, key):
+    ref = store.put(b"content")
+    with pytest.raises(ContractError) as caught:
+        store.get(ref.model_copy(update={"key": key.format(own=ref.key)}))
+    assert caught.value.kind == "gone"
+
+
+def test_an_object_that_is_denied_while_others_are_not_is_gone_and_a_store_that_denies_all_is_unavailable(monkeypatch):
+    """S3 answers 403 for what is not there, where the right to list is missing: it must not be waited for for ever."""
+    with fake_s3(monkeypatch) as s3:
+        store = open_objects(Settings(objects={"url": "s3://bucket", "client_options": {"allow_http": True}}))
+        ref = store.put(b"content")
+        s3.denied.add(f"headrace/{ref.key}")
+        with pytest.raises(ContractError, match="is not in"):
+            store.get(ref)
+        s3.fail = 403
+        with pytest.raises(DependencyUnavailable, match="403"):
+            store.get(ref)
+
+
+def test_a_store_that_hangs_is_given_up_after_its_time_out(monkeypatch):
+    with fake_s3(monkeypatch) as s3:
+        options = {"allow_http": True, "timeout": "200ms"}
+        store = open_objects(Settings(objects={"url": "s3://bucket", "client_options": options}))
+        ref = store.put(b"content")
+        s3.delay_s = 2.0
+        began = time.monotonic()
+        with pytest.raises(DependencyUnavailable, match="cannot read"):
+            store.get(ref)
+        assert time.monotonic() - began < 2.0 * 3
 
 
 def test_a_put_of_old_content_makes_it_young_again_and_one_of_young_content_sends_nothing(store, folder):
