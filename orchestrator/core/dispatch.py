@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import surely_too_long
+from headrace.orchestrator.core.context import surely_too_long, unsendable
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
@@ -189,6 +189,8 @@ def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], before: Task
         raise  # The store is waited for; a broken input fails the job, and not one task after the other.
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
+    if refusal := unsendable(messages, objects=turn.environment.objects):
+        return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
     pool = turn.environment.pools[pool_of(step, before)]
     most = step.llm.max_output_tokens
     if refusal := surely_too_long(messages, context_tokens=pool.context_tokens, max_output_tokens=most):

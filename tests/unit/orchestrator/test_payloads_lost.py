@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -234,3 +235,17 @@ def test_an_output_that_is_no_json_is_lost() -> None:
     world.run(lambda task: echo(task).model_copy(update={"output": None, "output_ref": ref}))
     assert world.outcome("a").reason is ErrorKind.PAYLOAD_LOST
     assert f"object {ref.key} holds no JSON" in world.outcome("a").message
+
+
+def test_a_prompt_that_no_record_takes_fails_its_task_where_there_is_no_store() -> None:
+    world = World()
+    world.environment = replace(world.environment, objects=False)
+    workflow = two(output="{{ notes | length }}")
+    workflow["steps"]["notes"]["require"] = {"at_least": 1}
+    del workflow["steps"]["all"]
+    world.submit("a", workflow, {"rows": ['"' * 500_000, "fits"]})
+    world.run()
+    outcome = world.outcome("a")
+    assert (outcome.status, outcome.failed_items_total) == (JobStatus.SUCCEEDED, 1)
+    assert outcome.failed_items[0].failure.kind is ErrorKind.TOO_LARGE
+    assert "install the extra `objects`" in outcome.failed_items[0].failure.message
