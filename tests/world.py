@@ -151,8 +151,12 @@ class World:
             if isinstance(effect, DispatchTask):
                 self.tasks.append(effect.task)
                 self.dispatched.append(effect.task)
-        self.window.update(job_id, standing(view))
+        self.stand(job_id)
         return decision
+
+    def stand(self, job_id: str) -> None:
+        """Set where a job stands with the window, as a take-over does."""
+        self.window.update(job_id, standing(self.view(job_id)))
 
     def submit(
         self, job_id: str, workflow: str | dict[str, Any], input: dict[str, Any] | None = None, **fields: Any

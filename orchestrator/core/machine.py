@@ -113,7 +113,10 @@ def standing(view: JobView) -> Standing | None:
     for name, state in header.steps:
         if state.status is StepStatus.RUNNING and (llm := turn.graph.step(name).llm) is not None:
             graph_step = turn.graph.step(name)
-            ready = ready_count(turn, graph_step, room(turn, graph_step))
+            try:
+                ready = ready_count(turn, graph_step, room(turn, graph_step))
+            except (InputBroken, PayloadLost):
+                ready = 1  # The grant comes upon it too, and ends the job.
             demands.append(Demand(name, llm.pool, state.live, ready))
     return Standing(header.tenant, header.lane, header.priority, tuple(demands))
 

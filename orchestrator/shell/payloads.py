@@ -20,6 +20,7 @@ from typing import Protocol
 import structlog
 
 from headrace.orchestrator.shell.daemon_pool import DaemonPool
+from headrace.runtime import metrics
 from headrace.schemas.errors import ContractError, DependencyUnavailable
 from headrace.schemas.messages import ObjectRef
 from headrace.schemas.object_keys import check_object_ref, claim_check
@@ -185,6 +186,7 @@ class Payloads:
         except ContractError as error:
             del self._reads[read.ref]
             self._remember_lost(read.ref, error)
+            metrics.OBJECTS.labels("read", "lost").inc()
             raise
         except DependencyUnavailable as error:
             self._fail(read, error)
@@ -195,6 +197,7 @@ class Payloads:
             raise read.error or error from None
         del self._reads[read.ref]
         self._failing_since = None
+        metrics.OBJECTS.labels("read", "ok").inc()
         self._cache.put(read.ref, content)
         return content
 
@@ -207,6 +210,7 @@ class Payloads:
                 continue  # Whoever needs it is told.
 
     def _fail(self, read: _Read, error: DependencyUnavailable) -> None:
+        metrics.OBJECTS.labels("read", "failed").inc()
         read.future, read.error = None, error
         read.failures += 1
         read.retry_at = self._clock() + min(FIRST_BACKOFF_S * 2 ** min(read.failures, 10), MOST_BACKOFF_S)
@@ -255,6 +259,7 @@ class Payloads:
                 continue
             del self._writes[key]
             error = future.exception()
+            metrics.OBJECTS.labels("write", "failed" if error else "ok").inc()
             if error is None:
                 self._remember_written(key)
             elif isinstance(error, DependencyUnavailable):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from headrace.runtime import metrics
 from headrace.runtime.object_sweep import is_due, note_swept, sweep
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.errors import HeadraceError
@@ -67,4 +68,5 @@ class Sweeper:
         except Exception:
             log.exception("objects.sweep_failed")
         else:
+            metrics.SWEPT.inc(found.deleted)
             log.info("objects.swept", objects=found.objects, deleted=found.deleted, old_bytes=found.old_bytes)

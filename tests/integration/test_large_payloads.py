@@ -111,7 +111,7 @@ def test_an_input_of_the_largest_size_runs_and_one_byte_more_is_refused_before_i
         client.submit(counting, {"text": "z" * (largest + 1)})
 
 
-def headrace(here: Deployment, *arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def headrace(here: Deployment, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     environment = {
         **os.environ,
         "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": here.settings.kafka.bootstrap_servers,
@@ -119,9 +119,10 @@ def headrace(here: Deployment, *arguments: str, stdin: bytes | None = None) -> s
         "HEADRACE_DATA_DIR": str(here.settings.data_dir),
     }
     command = [sys.executable, "-m", "headrace.console", *arguments]
-    return subprocess.run(command, env=environment, input=stdin, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_submit_items_uploads_validates_and_resumes(here: Deployment, tmp_path: Path) -> None:
     workflow, rows = tmp_path / "each.yaml", tmp_path / "rows.jsonl"
     workflow.write_text(yaml.safe_dump(EACH))
@@ -134,8 +135,6 @@ def test_submit_items_uploads_validates_and_resumes(here: Deployment, tmp_path: 
     assert b"3,000 items in 4 parts of 34,890 bytes in all\n" in first.stderr
     again = headrace(here, *command, "--job-id", "again")
     assert b"3,000 items in 4 parts of 34,890 bytes in all, 4 of them there already\n" in again.stderr
-    piped = headrace(here, *command[:4], "-", *command[5:], stdin=rows.read_bytes())
-    assert Outcome.model_validate_json(piped.stdout).output == outcome.output
     rows.write_text('{"n": 1}\n{oops\n\n{"n": NaN}\n')
     bad = headrace(here, *command)
     assert (bad.returncode, bad.stdout) == (2, b"")
@@ -143,6 +142,7 @@ def test_submit_items_uploads_validates_and_resumes(here: Deployment, tmp_path: 
     assert b"line 4: it is not JSON: NaN" in bad.stderr
 
 
+@pytest.mark.slow
 def test_objects_stat_counts_what_lies_there_and_a_sweep_deletes_nothing_young(here: Deployment) -> None:
     counted = json.loads(headrace(here, "objects", "stat", "--json").stdout)
     assert counted["objects"] > 0

@@ -196,11 +196,11 @@ def test_a_decision_that_needs_more_than_the_cache_holds_is_made_all_the_same(
     get = shelf.get
 
     def slowly(ref: ObjectRef) -> bytes:
-        time.sleep(0.06)
+        time.sleep(0.15)
         return get(ref)
 
     shelf.get = slowly  # type: ignore[method-assign]
-    whole = insist(lambda: [payloads.load(ref) for ref in refs], payloads, seconds=20)
+    whole = insist(lambda: [payloads.load(ref) for ref in refs], payloads, seconds=15)
     assert whole == [bytes([number]) * 300 for number in range(10)]
 
 

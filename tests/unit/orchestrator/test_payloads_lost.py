@@ -249,3 +249,24 @@ def test_a_prompt_that_no_record_takes_fails_its_task_where_there_is_no_store() 
     assert (outcome.status, outcome.failed_items_total) == (JobStatus.SUCCEEDED, 1)
     assert outcome.failed_items[0].failure.kind is ErrorKind.TOO_LARGE
     assert "install the extra `objects`" in outcome.failed_items[0].failure.message
+
+
+def test_a_list_that_is_lost_before_its_items_went_out_ends_the_job_and_leaves_it_not_waiting() -> None:
+    world = World(limits=SMALL)
+    workflow = {
+        "name": "w",
+        "version": 1,
+        "steps": {
+            "lists": {"llm": {"pool": "small", "prompt": "{{ input.text }}", "output": {"type": "array"}}},
+            "whole": {"reduce": "lists", "fan_in": 2, "llm": {"pool": "large", "prompt": "{{ items | join }}"}},
+        },
+    }
+    world.submit("a", workflow, {"text": "x"})
+    world.deal()
+    world.result(echo(world.tasks.pop()).model_copy(update={"output": ["y" * 100] * 5}))
+    lost = lose(world, 0, None)
+    world.memos.clear()
+    world.stand("a")
+    world.run()
+    assert world.outcome("a").reason is ErrorKind.PAYLOAD_LOST
+    assert lost in world.outcome("a").message
