@@ -299,6 +299,8 @@ def run_orchestrator(settings: Settings) -> int:
             info={"slot": slot.name},
         )
         held.callback(server.close)
+        if payloads is not None:
+            held.callback(payloads.close)
         lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
         lag.start()
         held.callback(lag.close)

@@ -39,6 +39,8 @@ from headrace.schemas.topics import Topics
 log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
+AGAIN_MS = 100
+"""When a timer fires again whose task is made of what the object store has not given yet."""
 COLLECT_LIMIT = 64
 
 
@@ -136,7 +138,7 @@ class Decider:
                 self._set_aside(batch, source, reason, message, job_id=job_id)
 
     def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
-        """Fire due timers of a partition; return how many.
+        """Fire due timers of a partition; return how many. One that waits for the object store comes again soon.
 
         Args:
             horizon_ms: the time up to which its log is read (kafka-mechanics B5).
@@ -144,11 +146,18 @@ class Decider:
         """
         until = min(self._now_ms(), horizon_ms)
         fired = 0
-        while fired < at_most and (key := partition.store.timers.take(until)) is not None:
-            self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+        timers, flights = partition.store.timers, partition.store.flights
+        while fired < at_most and (key := timers.take(until)) is not None:
+            try:
+                self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+            except DependencyUnavailable:
+                timers.later(self._now_ms() + AGAIN_MS)
             fired += 1
-        while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
-            self._lose(batch, partition, flight)
+        while fired < at_most and (flight := flights.take(until)) is not None:
+            try:
+                self._lose(batch, partition, flight)
+            except DependencyUnavailable:
+                flights.later(self._now_ms() + AGAIN_MS)
             fired += 1
         return fired
 

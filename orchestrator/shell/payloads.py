@@ -111,7 +111,8 @@ class Payloads:
         """Return why the store cannot be used, for readiness; None where it can."""
         if self._failing_since is not None:
             return self._failing_for
-        slow = [read for read in self._reads.values() if read.future and self._clock() - read.began > SLOW_S]
+        # Asked from the thread of the admin port: a copy, while the loop goes on.
+        slow = [read for read in list(self._reads.values()) if read.future and self._clock() - read.began > SLOW_S]
         return f"object store {self._store.place} does not answer (object {slow[0].ref.key})" if slow else None
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────

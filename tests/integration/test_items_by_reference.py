@@ -17,7 +17,7 @@ from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import home_partition
-from headrace.schemas.messages import ItemsPart, ItemsRef, JobStatus
+from headrace.schemas.messages import ItemsPart, ItemsRef, JobStatus, Submission
 from tests.answering import answering
 from tests.orchestrators import Site, site, wait_until
 from tests.s3 import fake_s3
@@ -48,6 +48,12 @@ def started(here: Site) -> subprocess.Popen[bytes]:
     process = here.start("a")
     here.wait_for_log("a", "partitions.taken_over")
     return process
+
+
+def job_at(here: Site, home: int) -> str:
+    """Return an id whose home is the given partition."""
+    count = here.settings.topics.partitions
+    return next(f"at{home}-{n}" for n in range(999) if home_partition(f"at{home}-{n}", count) == home)
 
 
 def test_five_thousand_items_in_parts_go_through_retries_and_a_take_over_each_once(here: Site) -> None:
@@ -123,18 +129,23 @@ def test_a_store_that_goes_away_stops_no_other_job_and_what_needs_it_goes_on_whe
         started(here)
         with answering(here) as worker, HeadraceClient(here.settings) as client:
             items = client.upload_items(({"n": "x" * 1_000, "m": n} for n in range(1_500)), part_bytes=100_000)
+            ref = open_objects(here.settings).put(b'{"who": "stuck"}')
             worker.hold()
             client.submit(EACH, items=items, job_id="far")
             wait_until(lambda: len(here.tasks()) >= 256, "the first window of tasks")
             s3.fail = 503
             worker.go_on()
             time.sleep(1.0)
-            client.submit("one", {"who": "near"}, job_id="near")
-            assert client.outcome("near", timeout_s=20).output == "hello near"
+            stuck, near = job_at(here, 1), job_at(here, 2)
+            client.send(Submission(workflow="one", input_ref=ref, job_id=stuck))
+            client.submit("one", {"who": "near"}, job_id=near)
+            assert client.outcome(near, timeout_s=20).output == "hello near"
             wait_until(lambda: "objects.failing" in here.log("a"), "word of the failing store")
             assert not here.outcomes("far")
+            assert not here.outcomes(stuck)
             s3.fail = None
             outcome = client.outcome("far", timeout_s=40)
+            assert client.outcome(stuck, timeout_s=20).output == "hello stuck"
     assert (outcome.status, outcome.output) == (JobStatus.SUCCEEDED, 1_500)
     assert set(worker.seen.values()) == {1}
     reads = [key for method, key in s3.asked if method == "GET" and key]
