@@ -40,6 +40,8 @@ from headrace.schemas.topics import Topics
 log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
+AGAIN_MS = 100
+"""When a timer fires again whose task is made of what the object store has not given yet."""
 COLLECT_LIMIT = 64
 DECIDE_S = 1.0
 """After this long the rest of due timers, or of what is granted, waits for the next batch: templates take time, and a
@@ -97,24 +99,29 @@ class Decider:
         self._jitter = jitter
         self._home: dict[str, int] = {}
         """The partition of every job that has a standing with the window."""
+        self.waiting: dict[str, int] = {}
+        """Jobs that may dispatch once the object store gave what they need, with their partitions."""
 
     # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, batch: Batch, source: Source, at_ms: int) -> None:
-        """Decide about one record of ``jobs`` or ``results``."""
+        """Decide about one record of ``jobs`` or ``results``.
+
+        Raises:
+            DependencyUnavailable: it cannot be decided now. Nothing of it is in the batch: decide it again later.
+        """
         partition = self._partitions[source.partition]
-        batch.next[source.topic, source.partition] = source.offset + 1
-        batch.read += 1
+        on_results = source.topic == self._topics.results
         try:
-            if source.topic == self._topics.results:
-                batch.last_result_ms[source.partition] = at_ms
-                meaning: Meaning = self._intake.result(source)
-            else:
-                meaning = self._intake.job(source, at_ms)
+            meaning: Meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
         except Exception as error:
             self._broke(batch, partition, source, error)
-            return
-        self._mean(batch, partition, source, meaning)
+        else:
+            self._mean(batch, partition, source, meaning)
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        if on_results:
+            batch.last_result_ms[source.partition] = at_ms
 
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:
@@ -135,7 +142,7 @@ class Decider:
                 self._set_aside(batch, source, reason, message, job_id=job_id)
 
     def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
-        """Fire due timers of a partition; return how many.
+        """Fire due timers of a partition; return how many. One that waits for the object store comes again soon.
 
         Args:
             horizon_ms: the time up to which its log is read (kafka-mechanics B5).
@@ -143,13 +150,20 @@ class Decider:
         """
         until, late = min(self._now_ms(), horizon_ms), time.monotonic() + DECIDE_S
         fired = 0
-        while fired < at_most and (key := partition.store.timers.take(until)) is not None:
-            self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+        timers, flights = partition.store.timers, partition.store.flights
+        while fired < at_most and (key := timers.take(until)) is not None:
+            try:
+                self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+            except DependencyUnavailable:
+                timers.later(self._now_ms() + AGAIN_MS)
             fired += 1
             if time.monotonic() > late:
                 return fired
-        while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
-            self._lose(batch, partition, flight)
+        while fired < at_most and (flight := flights.take(until)) is not None:
+            try:
+                self._lose(batch, partition, flight)
+            except DependencyUnavailable:
+                flights.later(self._now_ms() + AGAIN_MS)
             fired += 1
         return fired
 
@@ -165,20 +179,31 @@ class Decider:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
         self._stand_touched()
         late = time.monotonic() + DECIDE_S
+        for job_id, number in list(self.waiting.items()):
+            self._stand(self._partitions[number], job_id)
         while batch.dispatched < at_most:
-            before = batch.dispatched
+            before = batch.dispatched, len(self.waiting)
             for grant in self._window.deal(at_most - batch.dispatched):
                 self._grant(batch, grant)
                 if time.monotonic() > late:
                     return True
-            if batch.dispatched == before:
+            if (batch.dispatched, len(self.waiting)) == before:
                 return False
         return True
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
         partition = self._partitions[self._home[grant.job_id]]
-        self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
-        self._stand(partition, grant.job_id)
+        try:
+            self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
+        except DependencyUnavailable:
+            self._wait(partition, grant.job_id)
+        else:
+            self._stand(partition, grant.job_id)
+
+    def _wait(self, partition: Partition, job_id: str) -> None:
+        """What the job's next tasks are made of is not read yet: the others go on meanwhile."""
+        self.waiting[job_id] = partition.number
+        self._window.hold(job_id)
 
     def collect(self) -> None:
         """Tombstone workflow texts that no job uses any more.
@@ -236,10 +261,15 @@ class Decider:
         for job_id in [job_id for job_id, home in self._home.items() if home == number]:
             del self._home[job_id]
             self._window.update(job_id, None)
+        self.waiting = {job_id: home for job_id, home in self.waiting.items() if home != number}
 
     def _stand(self, partition: Partition, job_id: str) -> None:
+        self.waiting.pop(job_id, None)
         try:
             standing = self._machine.standing(partition.store.view(job_id))
+        except DependencyUnavailable:
+            self._wait(partition, job_id)
+            return
         except Exception:
             log.exception("standing.failed", job_id=job_id)
             standing = None

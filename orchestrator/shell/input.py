@@ -51,6 +51,9 @@ class Input:
         self._results = results
         self._queue: deque[Read] = deque()
         self._taken: list[Read] = []
+        self._aside: list[Read] = []
+        self._held: set[tuple[str, int]] = set()
+        """Topic and partition of records that cannot be decided in this round; what follows them there waits too."""
 
     def poll(self, timeout_s: float, room: int) -> None:
         """Read what there is: wait for one record, then take what the client has already (kafka-mechanics C1)."""
@@ -95,12 +98,29 @@ class Input:
             log.warning("consumer.complained", error=error.str(), topic=message.topic(), partition=message.partition())
 
     def take(self) -> Read | None:
-        """Return the next record to decide; it stays in hand until `applied`."""
-        if not self._queue:
-            return None
-        read = self._queue.popleft()
-        self._taken.append(read)
-        return read
+        """Return the next record to decide; it stays in hand until `applied`. What is held is passed over."""
+        while self._queue:
+            read = self._queue.popleft()
+            if _place(read) in self._held:
+                self._aside.append(read)
+                continue
+            self._taken.append(read)
+            return read
+        return None
+
+    def set_back(self) -> None:
+        """What was taken last cannot be decided yet: its topic and partition wait, the others go on."""
+        read = self._taken.pop()
+        self._held.add(_place(read))
+        self._aside.append(read)
+
+    def release(self) -> int:
+        """What was held comes first in the next round; return how many records that is."""
+        count = len(self._aside)
+        self._queue.extendleft(reversed(self._aside))
+        self._aside.clear()
+        self._held.clear()
+        return count
 
     def applied(self) -> None:
         """What was taken is committed."""
@@ -123,7 +143,8 @@ class Input:
 
     def unread(self) -> frozenset[int]:
         """Return the partitions of which results are read and not decided."""
-        return frozenset(read.source.partition for read in self._queue if read.source.topic == self._results)
+        waiting = (*self._queue, *self._aside)
+        return frozenset(read.source.partition for read in waiting if read.source.topic == self._results)
 
     def start(self, partition: int, offsets: Mapping[str, int]) -> None:
         """Go to the first offsets of a restored partition and let its records come.
@@ -151,6 +172,10 @@ class Input:
             self.consumer.pause([TopicPartition(topic, partition) for topic in topics])
         except KafkaException as error:
             log.warning("pause.failed", partition=partition, error=error.args[0].str())
+
+
+def _place(read: Read) -> tuple[str, int]:
+    return read.source.topic, read.source.partition
 
 
 def _hint(text: str) -> str:
