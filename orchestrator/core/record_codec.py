@@ -157,6 +157,7 @@ _KEYS = {
     "job": re.compile(f"job/{_JOB}"),
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
     "owner": re.compile(OWNER_KEY),
@@ -175,6 +176,8 @@ def _check_key(key: str, record: StateRecord) -> None:
             for name, state in record.steps:
                 if not all(0 <= count <= MAX_TASKS for count in (state.total, state.next, state.done, state.failed)):
                     raise ValueError(f"the counters of step {name[:80]!r} count no tasks")
+            if not (0 <= record.items_total <= MAX_TASKS and 0 <= record.items_parts <= MAX_TASKS):
+                raise ValueError("its items by reference count none")
             if record.input_ref is not None:
                 check_ref(record.input_ref)
         case TaskRecord() if record.output_ref is not None:

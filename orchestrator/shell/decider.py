@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from headrace.orchestrator.core.effects import SetAside, SetTaskAside
 from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
@@ -29,12 +28,12 @@ from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
+from headrace.orchestrator.shell.letter_writer import LetterWriter
 from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
-from headrace.runtime.letters import Source, Whose, chain, dead_letter, task_letter
-from headrace.schemas.codec import Record
+from headrace.runtime.letters import Source, chain
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
-from headrace.schemas.messages import DeadLetter, Lane
+from headrace.schemas.messages import Lane
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -93,7 +92,7 @@ class Decider:
         self._window = window
         self._partitions = partitions
         self._topics = topics
-        self._by = by
+        self._letters = LetterWriter(encoder, by, now_ms)
         self._max_markers = max_markers
         self._now_ms = now_ms
         self._jitter = jitter
@@ -128,18 +127,18 @@ class Decider:
             case Arrived(job_id, event):
                 if isinstance(event, JobSubmitted | JobRefused) and self._full(partition, job_id):
                     text = f"partition {partition.number} remembers {self._max_markers} finished jobs, the most it may"
-                    self._set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
+                    self._letters.set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, event, source)
             case Mismatch(job_id, refused, message):
                 if partition.store.knows(job_id):
-                    self._set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
+                    self._letters.set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, refused, source)
             case Forward(record):
                 self._forward(batch, partition, source, record)
             case Aside(reason, message, job_id):
-                self._set_aside(batch, source, reason, message, job_id=job_id)
+                self._letters.set_aside(batch, source, reason, message, job_id=job_id)
 
     def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
         """Fire due timers of a partition; return how many. One that waits for the object store comes again soon.
@@ -295,7 +294,7 @@ class Decider:
         now_ms = self._now_ms()
         try:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
-            letter = partial(self._letter, source, job_id=job_id, now_ms=now_ms)
+            letter = partial(self._letters.of_effect, source, job_id=job_id, now_ms=now_ms)
             records = self._encoder.encode(decision.effects, partition.number, letter)
             self._encoder.check(decision.changes)
         except DependencyUnavailable:
@@ -325,7 +324,7 @@ class Decider:
         message = f"{type(error).__name__}: {error}"[:1_000]
         log.error("event.broke", job_id=job_id, cause=message, at=traceback.format_tb(error.__traceback__)[-3:])
         if source is not None:
-            self._set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
+            self._letters.set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
         if job_id is None:
             return
         failed: Event = JobBroke(f"internal error: {message}")
@@ -355,7 +354,9 @@ class Decider:
         batch.next[source.topic, source.partition] = source.offset + 1
         batch.read += 1
         log.error("job.stuck", topic=source.topic, partition=source.partition, offset=source.offset, error=repr(error))
-        self._set_aside(batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error))
+        self._letters.set_aside(
+            batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error)
+        )
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 
@@ -365,41 +366,6 @@ class Decider:
             batch.counts["forwarded",] += 1
         except Exception as error:
             self._broke(batch, partition, source, error)
-
-    def _set_aside(
-        self,
-        batch: Batch,
-        source: Source,
-        reason: str,
-        message: str,
-        *,
-        job_id: str | None,
-        errors: tuple[str, ...] = (),
-    ) -> None:
-        letter = dead_letter(
-            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, whose=Whose(job_id),
-            errors=errors, max_bytes=self._encoder.letter_bytes,
-        )  # fmt: skip
-        batch.records.append(self._encoder.dead_letter(letter))
-        batch.counts["dead_letter", source.topic, reason] += 1
-
-    def _letter(
-        self, source: Source | None, effect: SetAside | SetTaskAside, task: Record | None, *, job_id: str, now_ms: int
-    ) -> DeadLetter | None:
-        if isinstance(effect, SetTaskAside):
-            assert task is not None
-            return task_letter(
-                effect.task, written=task, found=source, reason=effect.reason, message=effect.message,
-                attempts=effect.history, at_ms=now_ms, by=self._by, redrives=effect.redrives,
-                max_bytes=self._encoder.letter_bytes,
-            )  # fmt: skip
-        if source is None:
-            log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
-            return None
-        return dead_letter(
-            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, whose=Whose(job_id),
-            max_bytes=self._encoder.letter_bytes,
-        )  # fmt: skip
 
     def _full(self, partition: Partition, job_id: str) -> bool:
         return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)

@@ -54,6 +54,8 @@ class Input:
         self._aside: list[Read] = []
         self._held: set[tuple[str, int]] = set()
         """Topic and partition of records that cannot be decided in this round; what follows them there waits too."""
+        self._paused: set[tuple[str, int]] = set()
+        """Those of which no more records come until the first is decided."""
 
     def poll(self, timeout_s: float, room: int) -> None:
         """Read what there is: wait for one record, then take what the client has already (kafka-mechanics C1)."""
@@ -114,13 +116,28 @@ class Input:
         self._held.add(_place(read))
         self._aside.append(read)
 
-    def release(self) -> int:
-        """What was held comes first in the next round; return how many records that is."""
+    def release(self, most: int) -> int:
+        """What was held comes first in the next round; return how many records that is.
+
+        Args:
+            most: above it, no more records of those places come. They come up to it, as the client throws away what it
+                has fetched when it is paused.
+        """
         count = len(self._aside)
+        if self._paused or count > most:
+            self._pause(self._held if count > most else self._paused & self._held)
         self._queue.extendleft(reversed(self._aside))
         self._aside.clear()
         self._held.clear()
         return count
+
+    def _pause(self, places: set[tuple[str, int]]) -> None:
+        try:
+            self.consumer.pause([TopicPartition(*place) for place in sorted(places - self._paused)])
+            self.consumer.resume([TopicPartition(*place) for place in sorted(self._paused - places)])
+        except KafkaException as error:
+            log.warning("pause.failed", error=error.args[0].str())
+        self._paused = set(places)
 
     def applied(self) -> None:
         """What was taken is committed."""
@@ -136,6 +153,7 @@ class Input:
     def drop(self, partition: int) -> None:
         """Forget records of a partition that came or went."""
         self._queue = deque(read for read in self._queue if read.source.partition != partition)
+        self._paused = {place for place in self._paused if place[1] != partition}
 
     def waiting(self) -> int:
         """Return how many records are read and not decided."""

@@ -28,7 +28,7 @@ IDLE_S = 0.2
 WAITING_S = 0.02
 """Longest wait for input while jobs wait for the object store."""
 MOST_HELD = 10
-"""Batches of records that may lie in memory behind one that waits for the object store."""
+"""Batches of records that may come in behind what waits for the object store, before its places are paused."""
 INTERACTIVE_RECORDS = 64
 INTERACTIVE_MS = 10
 """Where a transaction is cut while interactive jobs wait behind batch work (kafka-mechanics A5)."""
@@ -102,6 +102,7 @@ class Loop:
         """Why some record cannot be decided yet."""
         self._held_records = 0
         """Records that wait with it, at the head of the queue."""
+        self._most_held = MOST_HELD * settings.batch_records
         self._held_at = 0.0
         self._collected_at = 0.0
         self.trouble: str | None = None
@@ -174,10 +175,10 @@ class Loop:
             self._more = self._decider.deal(batch, records)  # 5
             jobs = CLOSING_JOBS if batch.read < records // 2 else 1
             closing = self._decider.close(batch, jobs, min(CLOSING_LIMIT, records))  # 6
-            self._held_records = self._input.release()
+            self._held_records = self._input.release(self._most_held)
             self._more = self._more or closing or self._input.waiting() > self._held_records
         except DependencyUnavailable:
-            self._input.release()
+            self._held_records = self._input.release(self._most_held)
             self._writer.forget(self._decider, self._input)
             raise
 
@@ -292,17 +293,14 @@ class Loop:
         return min(records, self._limit or records), milliseconds
 
     def _room(self) -> int:
-        """Return how many records may be read: what is held must not keep the others out, within a bound."""
-        most = self._settings.batch_records
-        if self._held_records > MOST_HELD * most:
-            return 0
-        return max(0, most - (self._input.waiting() - self._held_records))
+        """Return how many records may be read: what is held does not keep the others out."""
+        return max(0, self._settings.batch_records - max(0, self._input.waiting() - self._held_records))
 
     def _patience_s(self) -> float:
         """Return how long to wait for input: not at all while there is work, not past the next timer."""
         if self._more or self._input.waiting() > self._held_records or self._ownership.restoring:
             return 0.0
-        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting else IDLE_S
+        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting or self._held_records else IDLE_S
         for partition in self._ownership.working.values():
             due = partition.store.next_due_ms()
             if due is not None:

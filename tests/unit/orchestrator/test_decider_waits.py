@@ -14,9 +14,9 @@ from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import AGAIN_MS, Decider
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Intake
-from headrace.orchestrator.shell.letters import Source
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.runtime.letters import Source
 from headrace.schemas.codec import encode
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import Failure, Result

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.orchestrator.shell.input import Input, Read
-from headrace.orchestrator.shell.letters import Source
+from headrace.runtime.letters import Source
 
 places = st.tuples(st.sampled_from(["jobs", "results"]), st.integers(0, 2))
 
