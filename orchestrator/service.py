@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core import machine
@@ -34,6 +33,7 @@ from headrace.orchestrator.shell.intake import Intake
 from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restorer
@@ -41,8 +41,10 @@ from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.kafka_watch import KafkaWatch
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
@@ -137,19 +139,12 @@ class Orchestrator:
         topics, limits = settings.topic_names, settings.orchestrator
         self.beats = Heartbeats()
         transactional = transactional_config(settings, topics.transactional_id(slot.name))
-        self._session = TransactionSession(transactional, track=topics.state)
+        self._session = TransactionSession(transactional, track=topics.state, waiting=self._wait)
         assignment = Assignment(topics, incremental=settings.kafka.group_protocol == "consumer")
-        self._consumer: Any = Consumer(
-            {
-                **group_config(
-                    settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"
-                ),
-                # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
-                "auto.offset.reset": "error",
-                "queued.min.messages": PREFETCH_RECORDS,
-            }
-        )
-        assignment.subscribe(self._consumer)
+        group = group_config(settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range")
+        # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
+        placed = {"auto.offset.reset": "error", "queued.min.messages": PREFETCH_RECORDS}
+        self._membership = membership = Membership({**group, **placed}, assignment)
         working: dict[int, Partition] = {}
         sizes = max_message_bytes(admin, settings, list(pools.pools))
         encoder = Encoder(
@@ -175,13 +170,13 @@ class Orchestrator:
             max_markers=limits.max_markers,
             now_ms=now_ms,
         )
-        read = Input(self._consumer, assignment=assignment, working=working, results=topics.results)
+        read = Input(membership, assignment=assignment, working=working, results=topics.results)
         writer = Writer(
             self._session,
             encoder=encoder,
             working=working,
             topics=topics,
-            group=self._consumer.consumer_group_metadata,
+            group=membership.metadata,
         )
         restorer = Restorer(
             reader_config(settings, "orchestrator-restore"),
@@ -193,6 +188,7 @@ class Orchestrator:
         ownership = Ownership(
             working,
             assignment=assignment,
+            membership=membership,
             restorer=restorer,
             session=self._session,
             writer=writer,
@@ -208,11 +204,14 @@ class Orchestrator:
             ownership=ownership,
             decider=decider,
             writer=writer,
-            clock=LogClock(admin, topics.results, self._consumer),
+            clock=LogClock(admin, topics.results, membership),
             now_ms=now_ms,
             beat=lambda: self.beats.beat("loop"),
         )
         self.working = working
+
+    def _wait(self, seconds: float) -> None:
+        self.loop.waiting(seconds)
 
     def run(self) -> None:
         """Work until told to stop, then leave the group.
@@ -223,9 +222,10 @@ class Orchestrator:
         try:
             self._session.open()
             self.loop.run()
+            self._membership.leave()
         finally:
             self._session.close()
-            self._consumer.close()
+            self._membership.close()
 
 
 def run_orchestrator(settings: Settings) -> int:
@@ -245,15 +245,19 @@ def run_orchestrator(settings: Settings) -> int:
         held.callback(slot.release)
         instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
         _watch_signals(instance.loop)
+        watch = KafkaWatch(admin, settings.topic_names.companions, {})
+        watch.start()
+        held.callback(watch.close)
         server = AdminServer(
             settings.admin,
             "orchestrator",
             live=instance.beats.stale,
-            ready=instance.loop.ready,
+            ready=lambda: watch.problem() or instance.loop.ready(),
             info={"slot": slot.name},
         )
         held.callback(server.close)
-        lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
+        groups = GroupReader(settings, "orchestrator-lag")
+        lag = LagExporter(admin, groups, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
         lag.start()
         held.callback(lag.close)
         log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())

@@ -59,6 +59,9 @@ def _histogram(
     return Histogram(full, meaning, labels, registry=REGISTRY, buckets=buckets)
 
 
+TROUBLE_SECONDS = _gauge(
+    "trouble_seconds", "seconds", ("kind",), "How long work has been kept back now, by what keeps it; 0: nothing."
+)
 BUILD_INFO = _gauge("build_info", "1", ("version", "service"), "Always 1; the labels say what runs.")
 
 # Workers

@@ -23,6 +23,7 @@ from headrace.orchestrator.core.view import JobView
 from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.halving import Part, Piece
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
 from headrace.orchestrator.shell.letters import Source, chain, dead_letter
 from headrace.orchestrator.shell.partition import Partition
@@ -89,6 +90,7 @@ class Decider:
         partition = self._partitions[source.partition]
         batch.next[source.topic, source.partition] = source.offset + 1
         batch.read += 1
+        batch.work(Part.RECORDS, source.partition)
         try:
             if source.topic == self._topics.results:
                 batch.last_result_ms[source.partition] = at_ms
@@ -128,12 +130,17 @@ class Decider:
         until = min(self._now_ms(), horizon_ms)
         fired = 0
         while fired < at_most and (key := partition.store.timers.take(until)) is not None:
-            self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+            job_id = key.split("/")[1]
+            batch.work(Part.TIMERS, partition.number, job_id)
+            self._step(batch, partition, job_id, TimerFired(key), None)
             fired += 1
         return fired
 
     def deal(self, batch: Batch, at_most: int) -> bool:
-        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
+        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full.
+
+        With no room for anything it only sets where the jobs of this batch stand now.
+        """
         self._stand_touched()
         while batch.dispatched < at_most:
             before = batch.dispatched
@@ -145,6 +152,7 @@ class Decider:
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
         partition = self._partitions[self._home[grant.job_id]]
+        batch.work(Part.GRANTS, partition.number, grant.job_id)
         self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
         self._stand(partition, grant.job_id)
 
@@ -153,6 +161,7 @@ class Decider:
         found = False
         for partition in self._partitions.values():
             for job_id in partition.store.closing(jobs):
+                batch.work(Part.CLOSING, partition.number, job_id)
                 self._step(batch, partition, job_id, ClosingResumed(limit), None)
                 found, jobs = True, jobs - 1
             if jobs <= 0:
@@ -264,6 +273,16 @@ class Decider:
         if isinstance(meaning, Arrived):
             job_id, event = meaning.job_id, meaning.event
         self._broke(batch, partition, source, error, job_id=job_id, event=event)
+
+    def give_up(self, batch: Batch, piece: Piece, error: Exception) -> None:
+        """End the job of a timer or a grant that cannot be written as ``internal``, or leave a closed job's rest."""
+        partition, job_id = self._partitions[piece.partition], piece.job_id
+        assert job_id is not None, "a record is set aside by `poison`"
+        if piece.part is Part.CLOSING:
+            log.error("job.left_unclosed", job_id=job_id, cause=str(error))
+            partition.store.leave_unclosed(job_id)
+        else:
+            self._broke(batch, partition, None, error, job_id=job_id)
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 
