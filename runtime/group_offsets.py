@@ -8,6 +8,7 @@ of the group's coordinator, ends the process by a failed assertion: ``rd_kafka_e
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -63,7 +64,7 @@ def committed_offsets(group: Consumer, places: Iterable[Place]) -> dict[Place, i
 
 
 class GroupReader:
-    """Reads committed offsets and their metadata of groups that this process is no member of. Belongs to one thread.
+    """Reads committed offsets and their metadata of groups that this process is no member of. Threads may share it.
 
     Args:
         settings: how to reach Kafka.
@@ -74,6 +75,7 @@ class GroupReader:
         self._settings = settings
         self._service = service
         self._consumers: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def committed(self, group: str, places: Iterable[Place], *, timeout_s: float = 5.0) -> dict[Place, TopicPartition]:
         """Return what the group has committed, for places where it has.
@@ -100,8 +102,9 @@ class GroupReader:
 
     def _consumer(self, group: str) -> Any:
         """Return a consumer that knows the group's coordinator and never subscribes."""
-        if group not in self._consumers:
-            config = group_config(self._settings, self._service, group, instance=None, assignor="range")
-            config.pop("group.protocol", None)
-            self._consumers[group] = Consumer(config)
-        return self._consumers[group]
+        with self._lock:
+            if group not in self._consumers:
+                config = group_config(self._settings, self._service, group, instance=None, assignor="range")
+                config.pop("group.protocol", None)
+                self._consumers[group] = Consumer(config)
+            return self._consumers[group]
