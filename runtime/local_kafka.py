@@ -134,9 +134,9 @@ class LocalKafka:
         self._jvms = []
         forget_state(self.data)
 
-    def wait(self) -> int:
+    def wait(self, node: int = 1) -> int:
         """Wait until a node ends and return its exit code."""
-        return self._jvms[0].wait()
+        return self._jvms[node - 1].wait()
 
     def restart(self, node: int) -> None:
         """Start a node again that has ended, on its old ports; return once the cluster lists it.
