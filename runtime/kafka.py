@@ -11,9 +11,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.settings import Settings
+from headrace.schemas.codec import UNREADABLE_HEADERS
 from headrace.schemas.errors import DependencyUnavailable
 
 ClientConfig = dict[str, Any]
+ReadHeaders = tuple[tuple[str, bytes | None], ...]
+"""Headers of a record that was read."""
 
 MAX_POLL_INTERVAL_MS = 300_000
 """Polling is apart from work, so this only catches a poller that hangs."""
@@ -85,7 +88,7 @@ def group_config(settings: Settings, service: str, group: str, *, instance: str 
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+        "max.poll.interval.ms": kafka.options.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS),
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 5,
         "allow.auto.create.topics": False,
@@ -112,10 +115,24 @@ def reader_config(settings: Settings, service: str, *, committed: bool = True) -
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed" if committed else "read_uncommitted",
+        # Of no meaning without a group, but librdkafka wants it above its default session timeout.
+        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 100,
         "allow.auto.create.topics": False,
     }
+
+
+def headers_of(message: Any) -> ReadHeaders:
+    """Return a message's headers; in place of headers that the client cannot read, one that says so.
+
+    confluent-kafka raises SystemError where a header's name is not UTF-8, and hands out a list with a null pointer in
+    it when it is asked again (measured, 2.16.1). So nobody else may call ``Message.headers``.
+    """
+    try:
+        return tuple(message.headers() or ())
+    except SystemError:
+        return ((UNREADABLE_HEADERS, b"true"),)
 
 
 def admin_client(settings: Settings, service: str = "admin") -> AdminClient:

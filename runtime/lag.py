@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -25,7 +26,8 @@ class PoolLag:
     waiting: int
     """Records that no worker has taken."""
     in_flight: int
-    """Records that a worker has taken and not answered, by the metadata of its last commit."""
+    """Records that a worker has taken and not answered, by the metadata of its last commit. Calls that were handed over
+    count until their timeout, though they may have ended."""
     oldest_age_ms: int | None
     """Age of the oldest of them, where it is known."""
     members: int
@@ -60,10 +62,11 @@ def pool_lag(
         known, members = _progress(admin, topics, names, timeout_s), _members(admin, topics, names, timeout_s)
     else:
         known, members = _read_progress(groups, topics, lanes, places), {}
+    now_ms = int(time.time() * 1_000)
     for place in places:
         lane, progress = lanes[place[0]], known.get(place, Progress(-1, 0))
         waiting[lane] += max(0, last[place] - max(progress.read_to, first[place]))
-        in_flight[lane] += progress.in_flight
+        in_flight[lane] += progress.running_at(now_ms)
     return [
         PoolLag(pool, lane, count, in_flight[pool, lane], None, members.get(pool, 0))
         for (pool, lane), count in waiting.items()

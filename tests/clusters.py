@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.deployment import Deployment
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from benchmarks.deployment import Deployment
 from headrace.runtime.kafka import producer_config, reader_config
 from headrace.runtime.local_kafka import LocalKafka
 from headrace.schemas.ids import home_partition
@@ -190,7 +190,9 @@ class Watched:
     def get(self, path: str) -> tuple[int, str]:
         """Return status and text of a page of the admin port."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._here.admin_ports[self.name]}{path}", timeout=5) as page:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._here.admin_ports[self.name]}{path}", timeout=5
+            ) as page:
                 return page.status, page.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

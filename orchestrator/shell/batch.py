@@ -29,6 +29,8 @@ class Batch:
     """Pieces of work: records, timers, grants, jobs that are being closed."""
     last: Piece | None = None
     """The last of them; of a batch that has only one, the one that is to blame where Kafka refuses it."""
+    mended: dict[int, int] = field(default_factory=dict)
+    """By partition: how many of its faults this batch sets right."""
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
 

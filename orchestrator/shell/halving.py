@@ -1,6 +1,7 @@
 """Finds the one piece of work that Kafka refuses to write, by halving (kafka-mechanics A6).
 
-Kafka refuses a transaction as a whole. Its work is of four parts: records, due timers, grants of room, closing work.
+Kafka refuses a transaction as a whole. Its work is of five parts: broken state that is set right,
+records, due timers, grants of room, closing work.
 From the second refusal on the parts are tried in turn, each in portions that are halved by a refusal, until one piece
 of work is refused alone. What goes well in between is committed; where every part went well, portions grow again.
 """
@@ -14,6 +15,7 @@ from enum import StrEnum
 class Part(StrEnum):
     """What work of a batch comes from."""
 
+    MENDING = "mending"
     RECORDS = "records"
     TIMERS = "timers"
     GRANTS = "grants"
@@ -30,7 +32,7 @@ class Piece:
     part: Part
     partition: int
     job_id: str | None
-    """None for a record, of which only the intake knows whose it is."""
+    """None for a record, of which only the intake knows whose it is, and for a fault of the state."""
 
 
 class Halving:

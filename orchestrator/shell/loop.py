@@ -11,11 +11,13 @@ from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
-from headrace.orchestrator.shell.halving import Halving, Part, Piece
+from headrace.orchestrator.shell.halving import Halving, Part
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.lost_tasks import LostTasks
+from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
+from headrace.orchestrator.shell.refusals import Refusals
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
 from headrace.runtime.transaction import WriteRefused
@@ -45,7 +47,7 @@ class Loop:
 
     1. Poll what there is, rebalances included.
     2. Follow the assignment: let go, restore, take over; now and then drop what no job uses.
-    3. Decide each record in log order.
+    3. Set right what the restore found broken; then decide each record in log order.
     4. Fire timers where the log is caught up.
     5. Deal room to jobs that want to dispatch.
     6. Tombstone some records of finished jobs.
@@ -58,6 +60,7 @@ class Loop:
         assignment: which partitions are owned.
         ownership: brings partitions into memory and takes them over.
         decider: decides.
+        mender: sets right what is broken in the state.
         writer: writes.
         clock: up to when timers may fire.
         lost: finds tasks that nobody will answer.
@@ -73,6 +76,7 @@ class Loop:
         assignment: Assignment,
         ownership: Ownership,
         decider: Decider,
+        mender: Mender,
         writer: Writer,
         clock: LogClock,
         lost: LostTasks,
@@ -84,6 +88,7 @@ class Loop:
         self._assignment = assignment
         self._ownership = ownership
         self._decider = decider
+        self._mender = mender
         self._writer = writer
         self._clock = clock
         self._lost = lost
@@ -92,6 +97,9 @@ class Loop:
         self._stopping = False
         self._more = False
         self._halving = Halving(settings.batch_records)
+        self._refusals = Refusals(
+            self._halving, decider=decider, mender=mender, writer=writer, input=input, working=ownership.working
+        )
         self._fenced: list[float] = []
         self._held_at = 0.0
         self._collected_at = 0.0
@@ -161,6 +169,9 @@ class Loop:
     def _decide(self, batch: Batch, limit: int, milliseconds: int) -> None:
         may = self._halving.allows
         try:
+            if not self._mend(batch, limit):  # 3
+                self._more = True
+                return
             if may(Part.RECORDS):  # 3
                 self._take(batch, limit, milliseconds)
             if may(Part.TIMERS):  # 4
@@ -173,6 +184,12 @@ class Loop:
         except DependencyUnavailable:
             self._writer.forget(self._decider, self._input)
             raise
+
+    def _mend(self, batch: Batch, limit: int) -> bool:
+        """Set right what is broken; return whether nothing is left, so that work may be decided."""
+        if not self._halving.allows(Part.MENDING):
+            return not self._mender.faults()
+        return not self._mender.mend(batch, limit if self._halving.searching else None)
 
     def _take(self, batch: Batch, limit: int, milliseconds: int) -> None:
         deadline = time.monotonic() + milliseconds / 1000
@@ -193,7 +210,9 @@ class Loop:
             seconds = self._writer.write(batch)  # 7
         except WriteRefused as error:
             meters.aborted()
-            self._refused(batch, error)
+            self._trouble.note("refused", error.message)
+            self._more = True
+            self._refusals.refused(batch, error)
             return False
         except (CommitFailed, DependencyUnavailable):
             meters.aborted()
@@ -209,39 +228,6 @@ class Loop:
         return True
 
     # ── What ends otherwise ──────────────────────────────────────────────────────────────────────────────────────
-
-    def _refused(self, batch: Batch, error: WriteRefused) -> None:
-        """Decide the batch again; from the second time on in portions, until the one piece is found (A6)."""
-        self._trouble.note("refused", error.message)
-        self._writer.forget(self._decider, self._input)
-        self._more = True
-        if self._halving.refused(batch.pieces):
-            self._set_aside(batch.last, error)
-            self._halving.reset()
-
-    def _set_aside(self, piece: Piece | None, error: WriteRefused) -> None:
-        """Take the one piece out of the way, in a transaction of its own.
-
-        A record goes to the dead letters, and its job ends as ``internal``; so does the job of a timer or a grant.
-        """
-        if piece is None:
-            raise error  # Nobody's work: cursors alone are refused.
-        batch = Batch()
-        if piece.part is Part.RECORDS:
-            read = self._input.take()
-            assert read is not None, "a refused record is in hand again"
-            self._decider.poison(batch, read.source, read.at_ms, error)
-        else:
-            self._decider.give_up(batch, piece, error)
-        self._decider.deal(batch, 0)
-        try:
-            if batch.next or self._writer.changed():
-                self._writer.write(batch)
-        except HeadraceError:
-            self._writer.forget(self._decider, self._input)
-            raise
-        self._writer.apply(batch)
-        self._input.applied()
 
     def _postpone(self, kind: str, error: HeadraceError) -> None:
         """Note the trouble and try again later: nothing was lost, the batch is still in hand."""

@@ -47,6 +47,11 @@ class Timers:
         self._fired.append(entry)
         return entry[1]
 
+    def leave(self, job_id: str) -> None:
+        """Forget a job's due times; a record of it that changes is timed anew."""
+        self._heap = [entry for entry in self._heap if entry[1].split("/")[1] != job_id]
+        heapq.heapify(self._heap)
+
     def settle(self) -> None:
         """What was taken is committed."""
         self._fired.clear()
