@@ -1,8 +1,8 @@
 """An orchestrator process from start to end.
 
-Start: 1 pools and workflows load · 2 the broker answers and the topics are right · 3 a producer takes over its id ·
-4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is finished, the
-group is left. A second signal exits at once: what is open is aborted by the successor.
+Start: 1 pools and workflows load · 2 the broker answers; its topics, rights and limits are right · 3 a producer takes
+over its id · 4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is
+finished, the group is left. A second signal exits at once: what is open is aborted by the successor.
 """
 
 from __future__ import annotations
@@ -48,9 +48,11 @@ from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import ClientConfig, group_config, reader_config, transactional_config, wait_for_broker
 from headrace.runtime.kafka_watch import KafkaWatch
+from headrace.runtime.needs import orchestrator_needs
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
+from headrace.runtime.start_checks import check_kafka
 from headrace.runtime.topic_limits import max_message_bytes
 from headrace.runtime.topic_plan import ensure_topics
 from headrace.runtime.transaction import TransactionSession, abort_orphan
@@ -273,12 +275,13 @@ def run_orchestrator(settings: Settings) -> int:
     environment = environment_for(settings, pools, catalogue, objects)
     admin = wait_for_broker(settings)
     ensure_topics(admin, settings, list(pools.pools))
+    check_kafka(admin, settings, orchestrator_needs(settings, pools.pools))
     with ExitStack() as held:
         slot = claim_slot(settings)
         held.callback(slot.release)
         instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
         _watch_signals(instance.loop)
-        watch = KafkaWatch(admin, settings.topic_names.companions, {})
+        watch = KafkaWatch(admin, settings.topic_names.companions)
         watch.start()
         held.callback(watch.close)
         server = AdminServer(

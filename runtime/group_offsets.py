@@ -95,6 +95,14 @@ class GroupReader:
             raise DependencyUnavailable(f"offsets of {group} cannot be read: {error.args[0].str()}") from None
         return {(each.topic, each.partition): each for each in found if each.offset >= 0}
 
+    def closed(self, group: str) -> bool:
+        """Return whether we have no right to look at a group; False also where its coordinator does not answer now."""
+        try:
+            self._consumer(group).committed([TopicPartition("none", 0)], timeout=STALE_S)
+        except KafkaException as error:
+            return bool(error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+        return False
+
     def close(self) -> None:
         """Drop the clients."""
         while self._consumers:

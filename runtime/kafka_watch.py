@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from headrace.runtime.topic_limits import min_insync_replicas
 from headrace.runtime.trouble import Trouble
 
 EVERY_S = 2.0
@@ -65,13 +66,13 @@ class KafkaWatch:
     Args:
         admin: an admin client.
         topics: the topics to look at.
-        needed: by topic, its ``min.insync.replicas``.
     """
 
-    def __init__(self, admin: AdminClient, topics: Iterable[str], needed: Mapping[str, int]) -> None:
+    def __init__(self, admin: AdminClient, topics: Iterable[str]) -> None:
         self._admin = admin
         self._topics = list(topics)
-        self._needed = needed
+        self._needed: Mapping[str, int] = {}
+        """What was learned last; asked only while replicas are missing, since an administrator may change it."""
         self._trouble = Trouble(*KINDS)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka-watch", daemon=True)
@@ -99,12 +100,16 @@ class KafkaWatch:
 
     def _look(self) -> Finding | None:
         views: list[PartitionView] = []
+        short = False
         try:
             # One topic a request, from any broker: `describe_topics` waits for the controller that it knew last, and
             # all topics at once are megabytes on a company's cluster.
             for topic in self._topics:
                 found = self._admin.list_topics(topic, timeout=ASK_S).topics[topic]
                 views += [PartitionView(topic, p.id, p.leader >= 0, len(p.isrs)) for p in found.partitions.values()]
+                short = short or any(len(p.isrs) < len(p.replicas) for p in found.partitions.values())
         except KafkaException as error:
             return Finding("unreachable", f"Kafka does not answer: {error.args[0].str()}")
+        if short:
+            self._needed = {**self._needed, **min_insync_replicas(self._admin, self._topics, timeout_s=ASK_S)}
         return judge(views, self._needed)

@@ -243,7 +243,7 @@ class Loop:
         now = time.monotonic()
         self._fenced = [at for at in self._fenced if now - at < 60] + [now]
         if len(self._fenced) >= FENCED_LIMIT:
-            raise DependencyUnavailable(
+            raise Fenced(
                 f"fenced {FENCED_LIMIT} times in a minute: {error.message}",
                 "another process runs under this slot; give each its own (--slot)",
             ) from error
