@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
@@ -67,7 +67,8 @@ class Cluster:
     def heal(self) -> None:
         """Start again what has ended and wait until every replica is in sync."""
         for node, pid in enumerate(self.kafka.pids, 1):
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
             if not Path(f"/proc/{pid}").exists() or _ended(pid):
                 self.kafka.wait(node)
                 self.kafka.restart(node)

@@ -30,7 +30,7 @@ AROUND_S = 0.5
 TIMERS = 48
 DUE_S = 4.0
 PATIENCE_S = 60.0
-SCRIPT = {"latency_ms": 200}
+SCRIPT = {"latency": {"ms": 200}}
 
 Figures = dict[str, Any]
 
