@@ -101,8 +101,8 @@ class HeadraceClient:
         """
         plain = {"workflow": workflow, "input": input or {}, "job_id": job_id, "deadline": deadline, **options}
         given = {name: value for name, value in plain.items() if value is not None}
-        text = json.dumps(given, ensure_ascii=False, default=_plain_value)
-        submission = decode(Submission, text.encode())
+        text = json.dumps(given, ensure_ascii=False, default=_plain_value).encode()
+        submission = decode(Submission, text, max_bytes=len(text))  # `travelling` says how large an input may be.
         return self.send(submission if items is None else self.with_items(submission, items))
 
     def upload_items(self, items: Items, *, part_bytes: int = PART_BYTES, watch: Watch | None = None) -> ItemsRef:

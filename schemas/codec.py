@@ -125,13 +125,20 @@ def whole_number(text: str) -> int | None:
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
-def decode(model: type[M], value: bytes | None, headers: Mapping[str, str] | None = None) -> M:
+def decode(
+    model: type[M],
+    value: bytes | None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    max_bytes: int = MAX_VALUE_BYTES,
+) -> M:
     """Read one message.
 
     Args:
         model: the message expected on this topic.
         value: the record's value.
         headers: as `header_map` gives them; a version above ours is refused before the value is looked at.
+        max_bytes: a larger value is not looked at.
 
     Raises:
         UnknownSchemaVersion: the record was written by a newer Headrace.
@@ -141,8 +148,8 @@ def decode(model: type[M], value: bytes | None, headers: Mapping[str, str] | Non
         _check_schema(NAMES[model], headers)
     if value is None:
         raise DecodeError("the record has no value", "write the message as JSON", kind="no_value")
-    if len(value) > MAX_VALUE_BYTES:
-        raise DecodeError(f"the value has {len(value):,} bytes, the limit is {MAX_VALUE_BYTES:,}", kind="too_large")
+    if len(value) > max_bytes:
+        raise DecodeError(f"the value has {len(value):,} bytes, the limit is {max_bytes:,}", kind="too_large")
     try:
         return model.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
     except ValidationError as error:

@@ -100,6 +100,7 @@ def test_the_broker_runs_with_the_timeouts_of_the_design(bootstrap_servers: str)
     assert found["group.initial.rebalance.delay.ms"] == "0"
 
 
+@pytest.mark.slow
 def test_topics_survive_a_stop_and_a_kill_and_nothing_is_left_running(
     local_kafka_runtime: Runtime, tmp_path: Path
 ) -> None:
