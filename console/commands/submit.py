@@ -149,8 +149,8 @@ def build_submission(text: str, *, name: str, workflow: str | None, flags: dict[
         raise ConfigError(f"{_shown(name)} is no JSON object", "with --workflow NAME, FILE is the input alone")
     value.update({field: given for field, given in flags.items() if given is not None})
     try:
-        text = json.dumps(value).encode()
-        submission = decode(Submission, text, max_bytes=len(text))  # `travelling` says how large an input may be.
+        written = json.dumps(value).encode()
+        submission = decode(Submission, written, max_bytes=len(written))  # `travelling` says how large an input may be.
     except DecodeError as error:
         raise ConfigError(f"{_shown(name)}: {error.message}", _contract_hint(value, workflow)) from None
     if submission.type == "job" and submission.workflow is None:
