@@ -9,12 +9,13 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fanout, latency, records, restore, takeover
+from benchmarks import fanout, items, latency, records, restore, takeover
 from headrace.schemas.errors import HeadraceError
 
 BENCHMARKS = {
     "fanout": fanout.run,
     "fanout-http": fanout.run_http,
+    "items": items.run,
     "latency": latency.run,
     "records": records.run,
     "restore": restore.run,

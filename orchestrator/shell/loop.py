@@ -28,6 +28,10 @@ log = structlog.get_logger("headrace.orchestrator")
 
 IDLE_S = 0.2
 """Longest wait for input; a timer that is due earlier shortens it."""
+WAITING_S = 0.02
+"""Longest wait for input while jobs wait for the object store."""
+MOST_HELD = 10
+"""Batches of records that may come in behind what waits for the object store, before its places are paused."""
 INTERACTIVE_RECORDS = 64
 INTERACTIVE_MS = 10
 """Where a transaction is cut while interactive jobs wait behind batch work (kafka-mechanics A5)."""
@@ -101,6 +105,9 @@ class Loop:
             self._halving, decider=decider, mender=mender, writer=writer, input=input, working=ownership.working
         )
         self._fenced: list[float] = []
+        self._held_records = 0
+        """Records at the head of the queue that cannot be decided before the object store gives what they refer to."""
+        self._most_held = MOST_HELD * settings.batch_records
         self._held_at = 0.0
         self._collected_at = 0.0
         self._not_before = 0.0
@@ -177,11 +184,15 @@ class Loop:
             if may(Part.TIMERS):  # 4
                 self._fire(batch, limit)
             full = self._decider.deal(batch, limit if may(Part.GRANTS) else 0)  # 5
-            self._more = full or self._halving.searching or self._input.waiting() > 0
+            closing = False
             if may(Part.CLOSING):  # 6
                 jobs = CLOSING_JOBS if batch.read < limit // 2 else 1
-                self._more = self._decider.close(batch, jobs, min(CLOSING_LIMIT, limit)) or self._more
+                closing = self._decider.close(batch, jobs, min(CLOSING_LIMIT, limit))
+            self._held_records = self._input.release(self._most_held)
+            more = self._input.waiting() > self._held_records
+            self._more = full or closing or more or self._halving.searching
         except DependencyUnavailable:
+            self._held_records = self._input.release(self._most_held)
             self._writer.forget(self._decider, self._input)
             raise
 
@@ -192,9 +203,13 @@ class Loop:
         return not self._mender.mend(batch, limit if self._halving.searching else None)
 
     def _take(self, batch: Batch, limit: int, milliseconds: int) -> None:
+        """Decide records. One that waits for the object store holds up what follows it where it lies, and no more."""
         deadline = time.monotonic() + milliseconds / 1000
         while batch.read < limit and (read := self._input.take()) is not None:
-            self._decider.take(batch, read.source, read.at_ms)
+            try:
+                self._decider.take(batch, read.source, read.at_ms)
+            except DependencyUnavailable:
+                self._input.set_back()
             if time.monotonic() > deadline:
                 return
 
@@ -262,13 +277,14 @@ class Loop:
         return self._halving.limit(records), milliseconds
 
     def _room(self) -> int:
-        return max(0, self._settings.batch_records - self._input.waiting())
+        """Return how many records may be read: what is held does not keep the others out."""
+        return max(0, self._settings.batch_records - max(0, self._input.waiting() - self._held_records))
 
     def _patience_s(self) -> float:
         """Return how long to wait for input: not at all while there is work, not past the next timer."""
-        if self._more or self._input.waiting() or self._ownership.restoring:
+        if self._more or self._input.waiting() > self._held_records or self._ownership.restoring:
             return 0.0
-        now_ms, wait = self._now_ms(), IDLE_S
+        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting or self._held_records else IDLE_S
         for partition in self._ownership.working.values():
             due = partition.store.next_due_ms()
             if due is not None:
