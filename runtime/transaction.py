@@ -211,10 +211,10 @@ class TransactionSession:
                 if (waited := time.monotonic() - began) > self._timeout_s:
                     break
                 self._waiting(waited)
-        except SystemError as error:
+        except SystemError as broken:
             # A fatal error, after which confluent-kafka 2.16 went on to deliver reports with the exception set
             # (measured where two processes have one id). The abort that follows brings it again, in its own words.
-            raise CommitFailed(f"the client failed: {error}") from None
+            raise CommitFailed(f"the client failed: {broken}") from None
         if self._failures:
             error = self._failures[0]
             kind = WriteRefused if error.code() in RECORD_ERRORS else CommitFailed
