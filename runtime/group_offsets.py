@@ -95,12 +95,21 @@ class GroupReader:
             raise DependencyUnavailable(f"offsets of {group} cannot be read: {error.args[0].str()}") from None
         return {(each.topic, each.partition): each for each in found if each.offset >= 0}
 
-    def closed(self, group: str) -> bool:
-        """Return whether we have no right to look at a group; False also where its coordinator does not answer now."""
-        try:
-            self._consumer(group).committed([TopicPartition("none", 0)], timeout=STALE_S)
-        except KafkaException as error:
-            return bool(error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+    def closed(self, group: str, *, timeout_s: float = 5.0) -> bool:
+        """Return whether we have no right to look at a group; False also where its coordinator does not answer now.
+
+        librdkafka asks for a coordinator again and again where it may not know it, and only says so beside.
+        """
+        consumer, deadline = self._consumer(group), time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            try:
+                consumer.committed([TopicPartition("none", 0)], timeout=0.5)
+                return False
+            except KafkaException as error:
+                said = consumer.poll(0)
+                codes = {error.args[0].code(), said.error().code() if said is not None and said.error() else None}
+                if KafkaError.GROUP_AUTHORIZATION_FAILED in codes:
+                    return True
         return False
 
     def close(self) -> None:

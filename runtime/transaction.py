@@ -172,7 +172,7 @@ class TransactionSession:
         """Whether a new producer is safer than this one."""
         if self._producer is None:
             return False
-        self._producer.poll(0)
+        self._serve()
         # A client that lost a broker may hold on to what it knew of it, see `_send_offsets`.
         lost = self._disconnects != self._seen_disconnects and time.monotonic() - self._opened_at > _RENEW_S
         return self._doubtful or lost
@@ -206,10 +206,15 @@ class TransactionSession:
 
     def _flush(self) -> None:
         began = time.monotonic()
-        while (left := self._producer.flush(_CALL_S)) and not self._failures:
-            if (waited := time.monotonic() - began) > self._timeout_s:
-                break
-            self._waiting(waited)
+        try:
+            while (left := self._producer.flush(_CALL_S)) and not self._failures:
+                if (waited := time.monotonic() - began) > self._timeout_s:
+                    break
+                self._waiting(waited)
+        except SystemError as broken:
+            # A fatal error, after which confluent-kafka 2.16 went on to deliver reports with the exception set
+            # (measured where two processes have one id). The abort that follows brings it again, in its own words.
+            raise CommitFailed(f"the client failed: {broken}") from None
         if self._failures:
             error = self._failures[0]
             kind = WriteRefused if error.code() in RECORD_ERRORS else CommitFailed
@@ -237,13 +242,18 @@ class TransactionSession:
             raise SessionLost(f"offsets were not sent: {error}") from None
 
     def _commit(self) -> None:
-        self._producer.poll(0)
+        self._serve()
         before = self._disconnects
         self._retry(lambda: self._producer.commit_transaction(_CALL_S))
-        self._producer.poll(0)
+        self._serve()
         # A connection lost during the commit: librdkafka speaks transaction version 1, and its first EndTxn, still on
         # the way, could end the next transaction. A new producer epoch refuses it (A4).
         self._doubtful = self._disconnects != before
+
+    def _serve(self, seconds: float = 0.0) -> None:
+        """Let callbacks come. A fatal error is raised here as well; the next transactional call tells it better."""
+        with suppress(KafkaException, SystemError):
+            self._producer.poll(seconds)
 
     def _retry(self, call: Callable[[], T], *, quietly: bool = False) -> T:
         """Call until it ends: a retriable error means the same call again (A4).
@@ -265,7 +275,7 @@ class TransactionSession:
                     time.sleep(_POLL_S)
                 else:
                     self._waiting(waited)
-                    self._producer.poll(_POLL_S)
+                    self._serve(_POLL_S)
 
     def _ended_by(self, error: KafkaError) -> SessionError:
         """Return our error for a Kafka error that ended a transaction, after the abort where one is due."""

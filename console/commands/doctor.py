@@ -43,7 +43,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one line 
         _print(report)
     if choice.kind == "none":
         typer.echo(three_ways_out(found), err=True)
-    if choice.kind == "none" or report["given_broker"]["reachable"] is False:
+    if choice.kind == "none" or report["given_broker"]["reachable"] is False or report["given_broker"]["problems"]:
         raise typer.Exit(3)
 
 
@@ -55,7 +55,7 @@ def _report(settings: Settings, found: Survey, choice: Choice) -> dict[str, Any]
     from headrace.runtime.kafka_jars import kafka_version
 
     java = found.java.java
-    reachable, answer = _reach(settings, found)
+    reachable, answer, misfits = _reach(settings, found)
     return {
         "python": platform.python_version(),
         "headrace": headrace.__version__,
@@ -73,7 +73,12 @@ def _report(settings: Settings, found: Survey, choice: Choice) -> dict[str, Any]
             "detail": found.docker.detail,
             "testcontainers": found.testcontainers,
         },
-        "given_broker": {"bootstrap_servers": found.given, "reachable": reachable, "detail": answer},
+        "given_broker": {
+            "bootstrap_servers": found.given,
+            "reachable": reachable,
+            "detail": answer,
+            "problems": misfits,
+        },
         "running_broker": found.running,
         "local_kafka": {"version": kafka_version(), "jars": str(found.jars) if found.jars else None},
         "extras": {name: importlib.util.find_spec(name) is not None for name in EXTRAS},
@@ -81,20 +86,23 @@ def _report(settings: Settings, found: Survey, choice: Choice) -> dict[str, Any]
     }
 
 
-def _reach(settings: Settings, found: Survey) -> tuple[bool | None, str]:
-    """Ask the given broker, with the credentials it is used with."""
+def _reach(settings: Settings, found: Survey) -> tuple[bool | None, str, list[str]]:
+    """Ask the given broker, with the credentials it is used with; return also what an orchestrator's start refuses."""
     from headrace.runtime.kafka import wait_for_broker
+    from headrace.runtime.needs import orchestrator_needs
+    from headrace.runtime.start_checks import gather, problems
     from headrace.schemas.errors import DependencyUnavailable
 
     if found.given is None:
-        return None, "none given"
+        return None, "none given", []
     # The answer is all we print: not also each try of librdkafka.
     quiet = settings.kafka.model_copy(update={"options": {**settings.kafka.options, "log_level": 0}})
     try:
-        wait_for_broker(settings.model_copy(update={"kafka": quiet}), timeout_s=PROBE_TIMEOUT_S)
+        admin = wait_for_broker(settings.model_copy(update={"kafka": quiet}), timeout_s=PROBE_TIMEOUT_S)
+        needs = orchestrator_needs(settings, [])
+        return True, "answers", problems(settings, needs, gather(admin, settings, needs))
     except DependencyUnavailable as error:
-        return False, error.message
-    return True, "answers"
+        return False, error.message, []
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -116,3 +124,5 @@ def _print(report: dict[str, Any]) -> None:
     }
     for name, value in rows.items():
         typer.echo(f"{name:<13} {value}")
+    for problem in given["problems"]:
+        typer.echo(f"{'problem':<13} {problem}")

@@ -25,6 +25,8 @@ class _Shape:
     names: tuple[str, ...]
     read: Callable[[Any], tuple[Any, ...]]
     """Returns the values of these fields."""
+    defaults: tuple[Any, ...]
+    """What a field holds where nothing was written for it: not looked at, since most fields of most tasks are so."""
     plain: tuple[frozenset[type] | None, ...]
     """The types that a field may have, where that is all there is to check."""
     deep: tuple[Check | None, ...]
@@ -38,7 +40,9 @@ def check_types(record: Any) -> None:
         TypeError: a field has another type, or a number is above 64 bits.
     """
     shape = _shape(record.__class__)
-    for at, value in enumerate(shape.read(record)):
+    for at, (value, default) in enumerate(zip(shape.read(record), shape.defaults, strict=True)):
+        if value is default:
+            continue
         allowed = shape.plain[at]
         kind = type(value)
         if allowed is not None:
@@ -54,9 +58,12 @@ def check_types(record: Any) -> None:
 def _shape(kind: type[Any]) -> _Shape:
     hints = get_type_hints(kind)
     names = tuple(field.name for field in fields(kind))
+    defaults = tuple(field.default for field in fields(kind))
     read = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
     plain = tuple(_plain(hints[name]) for name in names)
-    return _Shape(names, read, plain, tuple(None if hints[name] is Any else _check(hints[name]) for name in names))
+    return _Shape(
+        names, read, defaults, plain, tuple(None if hints[name] is Any else _check(hints[name]) for name in names)
+    )
 
 
 def _plain(hint: Any) -> frozenset[type] | None:
@@ -71,8 +78,7 @@ def _check(hint: Any) -> Check:
     if (allowed := _plain(hint)) is not None:
         return lambda value: type(value) in allowed and (type(value) is not int or -MAX_INT <= value < MAX_INT)
     if get_origin(hint) in (Union, types.UnionType):
-        parts = [_check(part) for part in get_args(hint)]
-        return lambda value: any(part(value) for part in parts)
+        return _any_of([_check(part) for part in get_args(hint)])
     if get_origin(hint) is tuple:
         return _tuple_check(get_args(hint))
     return lambda value: type(value) is hint and _holds(value)
@@ -86,13 +92,29 @@ def _holds(record: Any) -> bool:
     return True
 
 
+def _any_of(checks: list[Check]) -> Check:
+    def holds(value: Any) -> bool:
+        # In each task of a restore a generator would cost more than all else.
+        for check in checks:  # noqa: SIM110
+            if check(value):
+                return True
+        return False
+
+    return holds
+
+
 def _tuple_check(parts: tuple[Any, ...]) -> Check:
     if len(parts) == 2 and parts[1] is Ellipsis:
         each = _check(parts[0])
         return lambda value: type(value) is tuple and all(map(each, value))
     checks = [_check(part) for part in parts]
-    return lambda value: (
-        type(value) is tuple
-        and len(value) == len(checks)
-        and all(check(part) for check, part in zip(checks, value, strict=True))
-    )
+
+    def holds(value: Any) -> bool:
+        if type(value) is not tuple or len(value) != len(checks):
+            return False
+        for check, part in zip(checks, value, strict=True):  # noqa: SIM110
+            if not check(part):
+                return False
+        return True
+
+    return holds

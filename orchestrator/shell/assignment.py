@@ -26,6 +26,8 @@ class Assignment:
 
     def __init__(self, topics: Topics, *, incremental: bool) -> None:
         self._pair = frozenset({topics.jobs, topics.results})
+        self._consumer: Any = None
+        """Who is listened to. One that was given up may still call from the thread that closes it."""
         self._incremental = incremental
         self._held: dict[int, set[str]] = {}
         self._epochs: dict[int, int] = {}
@@ -36,11 +38,12 @@ class Assignment:
 
     def subscribe(self, consumer: Any) -> None:
         """Subscribe to exactly ``jobs`` and ``results``, for ever: range co-partitions only then (B1)."""
+        self._consumer = consumer
         consumer.subscribe(sorted(self._pair), on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
 
     def lose_all(self) -> None:
         """Let everything go: the consumer that held it is no member any more."""
-        self.joined = False
+        self.joined, self._consumer = False, None
         self._let_go([TopicPartition(topic, p) for p, topics in self._held.items() for topic in sorted(topics)])
 
     def epoch(self, partition: int) -> int:
@@ -71,6 +74,8 @@ class Assignment:
         They begin at the end: the restore seeks to the true offset before they are resumed, and until then nothing
         is fetched that would be thrown away.
         """
+        if consumer is not self._consumer:
+            return
         self.joined = True
         placed = [TopicPartition(each.topic, each.partition, OFFSET_END) for each in partitions]
         if self._incremental:
@@ -87,13 +92,15 @@ class Assignment:
 
     def on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Let go. What is in memory stays warm for when the partition comes back (B1)."""
-        del consumer  # The client unassigns by itself after a callback that does not.
-        self._let_go(partitions)
+        if consumer is not self._consumer:
+            return
+        self._let_go(partitions)  # The client unassigns by itself after a callback that does not.
         log.info("partitions.revoked", partitions=_numbers(partitions))
 
     def on_lost(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         """Let go: another instance may own them already."""
-        del consumer
+        if consumer is not self._consumer:
+            return
         self._let_go(partitions)
         log.warning("partitions.lost", partitions=_numbers(partitions))
 

@@ -121,7 +121,7 @@ class Loop:
     def ready(self) -> str | None:
         """Return why this instance is not ready, or None."""
         if not self._assignment.joined:
-            return "the group has not assigned any partitions yet"
+            return self._input.complaint() or "the group has not assigned any partitions yet"
         return self._trouble.text or self._ownership.unready() or self._input.complaint()
 
     def waiting(self, seconds: float) -> None:

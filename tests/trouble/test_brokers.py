@@ -35,7 +35,11 @@ def outlived(here: Deployment) -> Iterator[tuple[Load, Watched, Watched]]:
         yield load, *watched
         time.sleep(2)
         load.stop()
-        load.wait_for_all(90)
+        try:
+            load.wait_for_all(60)
+        except AssertionError as error:
+            said = "\n".join(f"{one.name}: {one.get('/readyz')}\n{one.log()[-3000:]}" for one in watched)
+            raise AssertionError(f"{error}\n{said}") from None
     for one in watched:
         assert one.same_process, one.log()[-4000:]
         assert one.cpu_share < CPU_SHARE, f"{one.name} spins"

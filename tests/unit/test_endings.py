@@ -24,7 +24,7 @@ def error(code: int, *, fatal: bool = False, retriable: bool = False, abort: boo
 class ScriptedProducer:
     """Notes each call; raises what the script holds for its name, once."""
 
-    def __init__(self, script: dict[str, list[KafkaError]]) -> None:
+    def __init__(self, script: dict[str, list[Any]]) -> None:
         self.script = script
         self.calls: list[str] = []
         self.full = 0
@@ -33,7 +33,8 @@ class ScriptedProducer:
     def _call(self, name: str) -> None:
         self.calls.append(name)
         if self.script.get(name):
-            raise KafkaException(self.script[name].pop(0))
+            found = self.script[name].pop(0)
+            raise found if isinstance(found, Exception) else KafkaException(found)
 
     def produce(self, _topic: str, _value: Any, _key: Any, _partition: int, report: Any, **_: Any) -> None:
         if self.full:
@@ -48,6 +49,7 @@ class ScriptedProducer:
         return 0
 
     def poll(self, _timeout: float) -> int:
+        self._call("poll") if self.script.get("poll") else None
         return 0
 
     def purge(self) -> None:
@@ -57,7 +59,7 @@ class ScriptedProducer:
         return lambda *_: self._call(name)
 
 
-def session(**script: list[KafkaError]) -> tuple[TransactionSession, ScriptedProducer]:
+def session(**script: list[Any]) -> tuple[TransactionSession, ScriptedProducer]:
     producer = ScriptedProducer(script)
     made = TransactionSession({"transactional.id": "t"}, make=lambda _: producer)
     made.open()
@@ -126,6 +128,22 @@ def test_an_abort_that_fails_loses_the_session() -> None:
     with pytest.raises(SessionLost):
         write(made)
     assert not made.is_open
+
+
+def test_a_fatal_error_that_the_client_hides_behind_its_callbacks_is_told_by_the_abort() -> None:
+    hidden = SystemError("<method 'code' of 'KafkaError' objects> returned a result with an exception set")
+    fenced = error(KafkaError._FENCED, fatal=True)
+    made, _ = session(flush=[hidden], abort_transaction=[fenced])
+    with pytest.raises(Fenced):
+        write(made)
+    assert not made.is_open
+
+
+def test_a_fatal_error_that_comes_while_callbacks_are_served_is_told_by_the_next_call() -> None:
+    fenced = error(KafkaError._FENCED, fatal=True)
+    made, _ = session(poll=[fenced], begin_transaction=[fenced])
+    with pytest.raises(Fenced):
+        write(made)
 
 
 def test_a_record_that_no_broker_takes_is_told_apart_from_an_outage() -> None:
