@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from headrace.orchestrator.core.acceptance import content_hash
@@ -174,6 +175,12 @@ class World:
             if isinstance(record, JobHeader) and record.phase is Phase.CLOSING:
                 while job_key(record.job_id) in self.records:
                     self.take(record.job_id, ClosingResumed())
+
+    def put(self, content: bytes) -> ObjectRef:
+        """Store an object, as an object store does."""
+        digest = sha256(content).hexdigest()
+        self.objects[f"sha256/{digest}"] = content
+        return ObjectRef(key=f"sha256/{digest}", size_bytes=len(content), sha256=digest)
 
     def load(self, ref: ObjectRef) -> Any:
         return json.loads(self.objects[ref.key])
