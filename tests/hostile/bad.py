@@ -43,6 +43,8 @@ class Bad:
     """Of its dead letter, or of its outcome; empty: not told."""
     job_id: str = ""
     """The job that it is about, where it names one."""
+    works: bool = False
+    """Whether it keeps a template at work up to its bound: seconds by itself, so it is measured for time alone."""
 
     @property
     def size(self) -> int:

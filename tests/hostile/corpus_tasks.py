@@ -77,6 +77,10 @@ TASKS = [
     task("header of another task", "headers_contradict", headers=[(b"x-task-id", b"h-task/say/1")]),
     task("header of another attempt", "headers_contradict", headers=[(b"x-attempt", b"7")]),
     task("header of another reply partition", "headers_contradict", headers=[(b"x-reply-partition", b"1")]),
+    task("tenant of a megabyte", "out_of_range", tenant="t" * MEGABYTE),
+    task("workflow of a megabyte", "out_of_range", workflow="w" * MEGABYTE),
+    task("step of a megabyte", "out_of_range", step="s" * MEGABYTE),
+    task("hash of a template of five megabytes", "out_of_range", template_hash="0" * 5_000_000),
     task("a role that there is not", "invalid_shape", call={"messages": [{"role": "wizard", "content": "x"}]}),
     task("a call that is a text", "invalid_shape", call="hello"),
     task("a reference that goes up", "invalid_reference", call=KEEP, call_ref={
@@ -106,14 +110,32 @@ ORDERS = [
     order("an order with a header name that is not utf-8", "unreadable_headers", b"job/h-c", CANCEL, [(b"\xff", b"x")]),
 ]  # fmt: skip
 
+NOTED = {"task_id": "h-task/say/0", "job_id": "h-task", "attempt": 1}
+
+
+def note(
+    title: str, reason: str, /, *, raw: Any = KEEP, headers: RawHeaders = (), result: Any = KEEP, **fields: Any
+) -> Bad:
+    """Return a journal's record of an end that is good but for what is given."""
+    ended = {**NOTED, "output": "forged"} if result is KEEP else result
+    plain = {"task_id": "h-task/say/0", "attempt": 1, "phase": "ended", "at_ms": 1, "worker": "w", "lane": "batch",
+             "offset": 7, "result": ended, **fields}  # fmt: skip
+    return Bad(title, "attempts", PASSED_OVER, b"h-task/say/0", js(plain) if raw is KEEP else raw, headers, reason)
+
+
 ATTEMPTS = [
-    Bad("a journal record that is not json", "attempts", PASSED_OVER, b"h-task/say/0", b"{"),
-    Bad("a journal record without a value", "attempts", PASSED_OVER, b"h-task/say/0", None),
-    Bad(
-        "a journal record of the future", "attempts", PASSED_OVER, b"h-task/say/0", b"{}", [(b"x-schema-version", b"2")]
-    ),
-    Bad(
-        "a journal record with a header name that is not utf-8", "attempts", PASSED_OVER, b"k", b"{}", [(b"\xff", b"x")]
-    ),
-    Bad("a journal record of another shape", "attempts", PASSED_OVER, None, b'{"task_id": 7, "phase": "asleep"}'),
-]
+    note("a journal record that is not json", "invalid_json", raw=b"{"),
+    note("a journal record without a value", "no_value", raw=None),
+    note("a journal record of another shape", "invalid_shape", raw=b'{"task_id": 7, "phase": "asleep"}'),
+    note("a journal record that nests without end", "invalid_json", raw=b'{"result":' + b"[" * 100_000),
+    note("a journal record of the future", "unknown_version", headers=[(b"x-schema-version", b"2")]),
+    note("a journal record with a header name that is not utf-8", "unreadable_headers", headers=[(b"\xff", b"x")]),
+    note("a journal record with an answer of another task", "contradiction", result={**NOTED, "task_id": "h-x/say/0",
+                                                                                    "job_id": "h-x"}),
+    note("a journal record with an answer of another attempt", "contradiction", result={**NOTED, "attempt": 2}),
+    note("a journal record with an answer of two jobs", "task_of_another_job", result={**NOTED, "job_id": "h-x"}),
+    note("a journal record with money above all money", "out_of_range", result={**NOTED, "cost_microusd": 10**15}),
+    note("a journal record with a reference that goes up", "invalid_reference", result={**NOTED, "output_ref": {
+        "key": "../../etc/passwd", "size_bytes": 1, "sha256": "0" * 64,
+    }}),
+]  # fmt: skip
