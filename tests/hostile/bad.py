@@ -34,7 +34,8 @@ class Bad:
     name: str
     """What is wrong with it, as a test id."""
     topic: str
-    """``jobs``, ``results``, ``tasks``, ``control``, ``state``, ``outcomes``, ``events`` or ``attempts``."""
+    """``jobs``, ``results``, ``tasks``, ``control``, ``state``, ``outcomes``, ``events``, ``attempts`` or
+    ``dead-letters``."""
     ends: Ends
     key: bytes | None
     value: bytes | None

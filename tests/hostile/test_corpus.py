@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from headrace.console.job_reader import read_message
 from headrace.orchestrator.shell.damage import REWRITTEN
 from headrace.runtime.kafka import headers_of
 from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, source_of
 from headrace.schemas.codec import encode, header_map
 from headrace.schemas.errors import ContractError, ErrorKind
-from headrace.schemas.messages import ChatMessage, DeadLetter, Event, JobStatus, Lane, LlmCall, Outcome, Result, Task
+from headrace.schemas.messages import ChatMessage, DeadLetter, JobStatus, Lane, LlmCall, Result, Task
 from headrace.workers.core.journal import Entry, read_note
 from headrace.workers.core.orders import read_order
 from tests.hostile.bad import Bad, Ends
@@ -173,12 +172,3 @@ def test_a_broken_record_of_state_ends_its_job_once_and_is_gone_at_the_next_rest
         instance.restart()
         assert instance.partition.damage is None
     check_goes_on(instance)
-
-
-@pytest.mark.parametrize("bad", [*of("outcomes"), *of("events")], ids=lambda bad: bad.name)
-def test_a_reader_passes_over_what_it_cannot_read_and_says_so(bad: Bad, capsys: pytest.CaptureFixture[str]) -> None:
-    found = read_message(Outcome if bad.topic == "outcomes" else Event, CorpusMessage(bad, topic=f"t.{bad.topic}"))
-    if found is None:
-        assert f"warning: t.{bad.topic}[0]@7 was passed over" in capsys.readouterr().err
-    else:
-        assert found.job_id != bad.job_id
