@@ -52,7 +52,7 @@ FILES = [
     file("tabs", "name:\tw\n\tversion: 1\n"),
     file("a quote that never ends", 'name: "w\nversion: 1\n'),
     file("a flow that never ends", "steps: {a: {b: [1, 2"),
-    file("a block of a quarter of a megabyte", HEAD + "description: |\n" + "  d\n" * 66_000 + "  " + "e" * 140_000 + "\n"),
+    file("a block of a quarter of a megabyte", HEAD + "description: |\n" + "  d\n" * 66_000 + "  " + "e" * 140_000),
     file("a file above the limit", GOOD + "#" * 600_000),
     file("a file of five megabytes", GOOD + "#" * 5_000_000),
     file("anchors: a billion laughs", bomb(9, 10) + GOOD),

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
 
 from headrace.orchestrator.shell.damage import REWRITTEN
 from headrace.runtime.kafka import headers_of
@@ -21,12 +20,10 @@ from tests.hostile.bounds import bounded
 from tests.hostile.corpus import CORPUS, of
 from tests.hostile.corpus_results import VICTIM
 from tests.hostile.messages import CorpusMessage
+from tests.hostile.orchestrator import after, check_goes_on, made
 from tests.hostile.worker import OFFSET, TASKS, work_off
 from tests.instance import TOPICS, Instance
-from tests.orchestrators import ONE
-from tests.world import POOLS, World
 
-GOOD = b'{"workflow":"one","input":{"who":"you"}}'
 TASK_FIELDS: dict[str, Any] = {
     "task_id": "h-task/say/0", "job_id": "h-task", "step": "say", "attempt": 1, "pool": "noop",
     "reply_partition": 0, "timeout_ms": 5_000,
@@ -35,30 +32,6 @@ TASK_FIELDS: dict[str, Any] = {
 
 def inputs(topic: str) -> Any:
     return pytest.mark.parametrize("bad", of(topic), ids=lambda bad: bad.name)
-
-
-def made(**fields: Any) -> Instance:
-    world = World(workflows={"one": yaml.safe_load(ONE)}, pools={**POOLS, "noop": POOLS["small"]})
-    return Instance(world.environment, pools=("noop",), objects=world, **fields)
-
-
-def after(bad: Bad, topic: str, *, victim: bool = False) -> Instance:
-    """Return an orchestrator that has read the input; ``victim``: with a job that waits for its result."""
-    headers = headers_of(CorpusMessage(bad, topic=topic))
-
-    def run() -> Instance:
-        instance = made()
-        if victim:
-            instance.read(TOPICS.jobs, VICTIM.encode(), GOOD)
-        instance.read(topic, bad.key, bad.value, headers)
-        return instance
-
-    return bounded(bad, run)
-
-
-def check_goes_on(instance: Instance) -> None:
-    records = instance.read(TOPICS.jobs, b"good", GOOD)
-    assert any(".tasks." in record.topic for record in records), "the next job runs"
 
 
 def kind_of(run: Callable[[], object]) -> str:

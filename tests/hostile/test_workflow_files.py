@@ -1,4 +1,4 @@
-"""Hostile workflow files: each is a workflow, or has problems with their lines; nothing else, soon, in little memory."""
+"""Hostile workflow files: each is a workflow, or has problems with their lines, soon and in little memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.orchestrator.core.catalogue import build_catalogue, check_text
-from headrace.orchestrator.shell.workflows import load_workflows, read_workflow_file
+from headrace.orchestrator.core.catalogue import check_text
+from headrace.orchestrator.shell.workflows import load_workflows
 from headrace.schemas.errors import ConfigError
 from headrace.schemas.pools import Pool
 from tests.hostile.bad import Bad, Ends
