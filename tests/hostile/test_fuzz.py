@@ -34,12 +34,13 @@ from tests.hostile.bounds import within_time
 from tests.hostile.console import look_at
 from tests.hostile.corpus_results import TASK, VICTIM
 from tests.hostile.messages import CorpusMessage
-from tests.hostile.mutations import FUZZ, HEADERS, hostile, torn
+from tests.hostile.mutations import EXAMPLES, FUZZ, HEADERS, hostile, torn
 from tests.hostile.orchestrator import GOOD, check_goes_on, made
 from tests.hostile.test_workflow_files import POOLS as FILE_POOLS
 from tests.hostile.worker import OFFSET, work_off
 from tests.instance import TOPICS, Instance
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)] if EXAMPLES else []
 KEYS = st.sampled_from([None, b"", b"h-1", VICTIM.encode(), b"\xff", b"a/b", b"h-task/say/0", b"k" * 300]) | st.binary(
     max_size=6
 )
