@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
+FUZZ_EXAMPLES ?= 3000
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint lock schemas clean
+.PHONY: help setup demo test fuzz nightly lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +27,11 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+fuzz: $(STAMP) ## spoiled messages against every reader, FUZZ_EXAMPLES for each of them (3,000)
+	@HEADRACE_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py -n $(TEST_PROCESSES)
+
+nightly: fuzz ## what takes too long for every change
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export

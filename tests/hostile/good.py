@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.schemas.codec import encode
@@ -22,6 +23,32 @@ INLINE = {
         "all": {"reduce": "{{ notes }}", "llm": {"pool": "noop", "prompt": "{% for x in items %}{{ x }}{% endfor %}"}},
     },
 }  # fmt: skip
+USAGE = {"input_tokens": 5, "cached_tokens": 1, "cache_write_tokens": 0, "output_tokens": 3, "reasoning_tokens": 1}
+STORED = b'"stored"'
+DIGEST = sha256(STORED).hexdigest()
+REF = {"key": f"sha256/{DIGEST}", "size_bytes": len(STORED), "sha256": DIGEST}
+"""A reference to an object that is there."""
+INPUT = b'{"who":"you"}'
+PART = b'{"a":1}\n"b"\n3\n'
+FAN = {"name": "f", "version": 1, "steps": {"notes": {
+    "for_each": "{{ input['items'] }}", "llm": {"pool": "noop", "prompt": "note {{ item }}"}}}}  # fmt: skip
+
+
+def by_input(content: bytes) -> bytes:
+    """Return a submission whose input is an object."""
+    return js({"job_id": "h-4", "workflow": "one", "input_ref": _ref(content)})
+
+
+def by_items(content: bytes) -> bytes:
+    """Return a submission whose items are an object with a part of three."""
+    return js({"job_id": "h-5", "workflow": FAN, "items": {"parts": [{**_ref(content), "items": 3}]}})
+
+
+def _ref(content: bytes) -> dict[str, Any]:
+    digest = sha256(content).hexdigest()
+    return {"key": f"sha256/{digest}", "size_bytes": len(content), "sha256": digest}
+
+
 SUBMISSIONS = (
     js({"job_id": "h-1", "workflow": "one", "input": {"who": "you"}}),
     js({"job_id": "h-2", "workflow": INLINE, "input": {"text": "a\nb\nc\nd", "items": [1, "2", None]}}),
@@ -32,12 +59,9 @@ SUBMISSIONS = (
     js({"type": "signal", "job_id": VICTIM, "name": "go", "payload": {"a": 1}}),
     js({"type": "redrive", "job_id": VICTIM, "name": TASK, "payload": {"pool": "noop", "messages": [
         {"role": "user", "content": "again"}]}}),
+    by_input(INPUT),
+    by_items(PART),
 )  # fmt: skip
-USAGE = {"input_tokens": 5, "cached_tokens": 1, "cache_write_tokens": 0, "output_tokens": 3, "reasoning_tokens": 1}
-STORED = b'"stored"'
-DIGEST = sha256(STORED).hexdigest()
-REF = {"key": f"sha256/{DIGEST}", "size_bytes": len(STORED), "sha256": DIGEST}
-"""A reference to an object that is there."""
 RESULTS = (
     js({"task_id": TASK, "job_id": VICTIM, "attempt": 1, "output": "true", "usage": USAGE, "cost_microusd": 4,
         "model": "m", "endpoint": "here", "pool": "noop", "worker": "w", "call_ms": 12, "finish_reason": "stop"}),

@@ -10,7 +10,7 @@ from headrace.runtime.kafka import headers_of
 from tests.hostile.bad import Bad
 from tests.hostile.bounds import bounded
 from tests.hostile.corpus_results import VICTIM
-from tests.hostile.good import REF, STORED
+from tests.hostile.good import INPUT, PART, STORED
 from tests.hostile.messages import CorpusMessage
 from tests.instance import TOPICS, Instance
 from tests.orchestrators import ONE
@@ -19,10 +19,15 @@ from tests.world import POOLS, World
 GOOD = b'{"workflow":"one","input":{"who":"you"}}'
 
 
-def made(**fields: Any) -> Instance:
-    """Return an orchestrator that knows the workflow `one` and the pool `noop`."""
+def made(*stored: bytes, **fields: Any) -> Instance:
+    """Return an orchestrator that knows the workflow `one` and the pool `noop`.
+
+    Args:
+        stored: what lies in the object store.
+    """
     world = World(workflows={"one": yaml.safe_load(ONE)}, pools={**POOLS, "noop": POOLS["small"]})
-    world.objects[str(REF["key"])] = STORED
+    for content in (STORED, INPUT, PART, *stored):
+        world.keep(content)
     return Instance(world.environment, pools=("noop", "small"), objects=world, **fields)
 
 

@@ -87,6 +87,20 @@ def test_a_spoiled_submission_breaks_nothing(key: bytes | None, value: bytes, he
 
 
 @FUZZ
+@given(torn(good.PART) | hostile(good.INPUT), st.booleans())
+def test_a_spoiled_object_breaks_nothing_but_its_job(content: bytes, as_items: bool) -> None:
+    instance = made(content)
+    submission = (good.by_items if as_items else good.by_input)(content)
+    within_time("an object", lambda: instance.read(TOPICS.jobs, None, submission))
+    for task in instance.tasks:
+        true = Result(task_id=task.task_id, job_id=task.job_id, attempt=1, output="true")
+        instance.read(TOPICS.results, task.job_id.encode(), encode(true))
+    assert instance.letters == []
+    assert len(instance.outcomes) == 1
+    check_goes_on(instance)
+
+
+@FUZZ
 @given(KEYS, hostile(*good.RESULTS), HEADERS)
 def test_a_spoiled_result_breaks_nothing_and_its_job_ends_once(key: bytes | None, value: bytes, headers: Any) -> None:
     instance = made()

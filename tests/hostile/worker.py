@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import Record, decode
-from headrace.schemas.errors import DependencyUnavailable
+from headrace.schemas.errors import ConfigError
 from headrace.schemas.messages import DeadLetter, Lane, Result
 from headrace.schemas.pools import Endpoint, Pool
 from headrace.schemas.topics import Topics
@@ -99,4 +99,4 @@ def _pool(sender: Any) -> WorkPool:
 
 
 def _no_store() -> ObjectStore:
-    raise DependencyUnavailable("there is no object store here")
+    raise ConfigError("there is no object store here")
