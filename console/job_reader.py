@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING
@@ -150,6 +150,18 @@ def apply_record(records: dict[str, StateRecord], key: str, value: bytes | None)
         records.pop(key, None)
         return
     try:
-        records[key] = decode_record(key, value)
+        records[key] = _with_its_outcome(key, decode_record(key, value))
     except DecodeError as error:
+        records.pop(key, None)  # A version before it does not count any more.
         warn(error.message)
+
+
+def _with_its_outcome(key: str, record: StateRecord) -> StateRecord:
+    """Return a record; a marker whose outcome is none says that the job ended, as one without an outcome does."""
+    if isinstance(record, Marker) and record.outcome:
+        try:
+            decode(Outcome, record.outcome.encode())
+        except DecodeError as error:
+            warn(f"the outcome in {key} was passed over: {error.message}")
+            return replace(record, outcome="")
+    return record

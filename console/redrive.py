@@ -94,7 +94,7 @@ class Redriver:
         self._check_whole(letter, kind)
         if self.pool is not None and kind not in (Kind.TASK, Kind.EXHAUSTED):
             raise Refused("is no task: --to-pool does not apply")
-        if kind is Kind.RESULT and not 0 <= letter.origin.partition < self.partitions:
+        if kind in (Kind.JOB, Kind.RESULT) and not 0 <= letter.origin.partition < self.partitions:
             raise Refused(f"lay on partition {letter.origin.partition}, which is not there")
         if kind is Kind.EXHAUSTED:
             return self._submission(letter)

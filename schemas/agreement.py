@@ -22,7 +22,7 @@ MAX_TIMEOUT_MS = 7 * 86_400_000
 MAX_MESSAGE = 1_000
 """Characters of a failure's message: an outcome holds a hundred of them."""
 MAX_NAME = 200
-"""Characters of a model's, an endpoint's or a worker's name."""
+"""Characters of a model's, an endpoint's or a worker's name, and of what a task names for the journal."""
 
 
 def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_partitions: int) -> None:
@@ -53,6 +53,9 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
             f"reply_partition {task.reply_partition} is not one of the {result_partitions} of results",
             kind="wrong_partition",
         )
+    for name in ("step", "tenant", "workflow", "template_hash"):
+        # They go into the journal: a record that Kafka does not take would end one worker after the other.
+        _check_range(f"the length of {name}", len(getattr(task, name)), 0, MAX_NAME)
     _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
     for name in ("not_after_ms", "dispatched_at_ms"):
         _check_range(name, getattr(task, name) or 0, -MAX_MOMENT_MS, MAX_MOMENT_MS)

@@ -217,6 +217,12 @@ class World:
                 while job_key(record.job_id) in self.records:
                     self.take(record.job_id, ClosingResumed())
 
+    def put(self, content: bytes) -> ObjectRef:
+        """Store an object, as an object store does."""
+        digest = sha256(content).hexdigest()
+        self.objects[f"sha256/{digest}"] = content
+        return ObjectRef(key=f"sha256/{digest}", size_bytes=len(content), sha256=digest)
+
     def load(self, ref: ObjectRef) -> Any:
         return json.loads(self.objects[ref.key])
 

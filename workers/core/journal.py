@@ -12,15 +12,35 @@ is found by lane and offset, and believed only where task and attempt agree.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from headrace.schemas.agreement import check_result
+from headrace.schemas.codec import decode
 from headrace.schemas.completed import Span
+from headrace.schemas.errors import DecodeError
 from headrace.schemas.messages import Attempt, Lane, Result, Task
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Answers of one partition that are kept in memory. Beyond it the oldest is forgotten and its task is answered
 ``interrupted``; journal and result are sent together, so the orchestrator nearly always has that result already."""
+
+
+def read_note(value: bytes | None, headers: Mapping[str, str]) -> Attempt:
+    """Read one record of the journal.
+
+    Raises:
+        DecodeError: it is no such record, or its answer is none, or one of another attempt.
+        UnknownSchemaVersion: a newer Headrace wrote it.
+    """
+    note = decode(Attempt, value, headers)
+    if note.result is not None:
+        result = check_result(note.result, {})
+        if (result.task_id, result.attempt) != (note.task_id, note.attempt):
+            raise DecodeError("the answer is one of another attempt", kind="contradiction")
+        if result is not note.result:
+            return note.model_copy(update={"result": result})
+    return note
 
 
 @dataclass(frozen=True, slots=True)

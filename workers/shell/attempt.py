@@ -35,6 +35,9 @@ from headrace.workers.shell.payloads import Payloads, failure_of
 
 log = structlog.get_logger("headrace.attempt")
 
+JOURNALLED_BYTES = 16_384
+"""What an answer has beside its output, at most: names, a failure, the mark `journalled`."""
+
 Begin = Callable[[], Awaitable[None]]
 """Writes down that the call begins; may raise what `AttemptRunner.run` lets through."""
 
@@ -154,9 +157,12 @@ class AttemptRunner:
 
     def recalled(self, task: Task, noted: Entry) -> Ended:
         """Return the ending that the journal has for a task that was delivered before."""
-        if noted.result is None:
-            return self.interrupted(task, "the worker died or lost the task during the call", cause="kill", begun=True)
-        return self._ended(noted.result.model_copy(update={"journalled": True}), called=False)
+        if noted.result is not None:
+            ended = self._ended(noted.result.model_copy(update={"journalled": True}), called=False)
+            # No worker wrote a longer one: what Kafka does not take again would end one worker after the other.
+            if len(ended.value) <= self._inline_bytes + JOURNALLED_BYTES:
+                return ended
+        return self.interrupted(task, "the worker died or lost the task during the call", cause="kill", begun=True)
 
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):

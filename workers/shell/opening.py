@@ -26,12 +26,12 @@ from confluent_kafka.admin import AdminClient
 
 from headrace.runtime import metrics
 from headrace.runtime.kafka import headers_of
-from headrace.schemas.codec import decode, header_map
+from headrace.schemas.codec import header_map
 from headrace.schemas.completed import decode as done_spans
 from headrace.schemas.completed import progress_of
 from headrace.schemas.errors import ContractError
-from headrace.schemas.messages import Attempt, Lane
-from headrace.workers.core.journal import JournalIndex
+from headrace.schemas.messages import Lane
+from headrace.workers.core.journal import JournalIndex, read_note
 from headrace.workers.shell.kafka_errors import ASK_AGAIN, STALE_LEADER
 from headrace.workers.shell.tail import TailReader
 
@@ -297,7 +297,7 @@ class Openings:
         one.read += 1
         value = message.value()
         try:
-            note = decode(Attempt, value, header_map(headers_of(message)))
+            note = read_note(value, header_map(headers_of(message)))
         except ContractError as error:
             self._unread.inc()
             one.unread += 1
