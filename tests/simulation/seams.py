@@ -1,0 +1,123 @@
+"""Where the world takes the place of the real one: names in Headrace's modules, for as long as a run lasts.
+
+Production code takes its clients, threads and clocks from module names, so a simulation needs no seam inside it: every
+loaded module of Headrace has these names replaced, and put back afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import confluent_kafka
+import confluent_kafka.admin
+import structlog
+
+from headrace.runtime import health
+from headrace.runtime.objects import open_objects
+from headrace.runtime.transaction import TransactionSession
+from headrace.workers import service as worker_service
+from headrace.workers.adapters.base import open_adapter
+from tests.simulation import scene
+from tests.simulation.admin import AdminClient
+from tests.simulation.clock import SimRandom, SimTime, make_event, make_thread
+from tests.simulation.consumer import Consumer
+from tests.simulation.producer import Producer
+from tests.simulation.scene import Scene
+from tests.simulation.world import World
+
+_LOGGERS = (structlog._config.BoundLoggerLazyProxy,)
+EXPECTED_ERRORS = frozenset({"state.read_failed", "worker.stopped_unclean", "records.expired_unread", "sender.failed"})
+"""Errors that faults bring about; any other one that is logged is a finding."""
+
+
+class SimLog:
+    """A logger: silent, but for errors that nobody should ever see; everything goes to the trace where there is one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        if world.tracing:
+            self.debug = self.info = self.warning = self._say  # type: ignore[method-assign]
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Nobody listens."""
+
+    info = warning = debug
+
+    def _say(self, event: str, **fields: Any) -> None:
+        self._world.note(f"{event} {fields}")
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._say(event, **fields)
+        if event not in EXPECTED_ERRORS and self._world.current is not None and self._world.current.process.alive:
+            self._world.finding(f"{self._world.current.process.name} logged {event}: {fields}")
+
+    exception = error
+
+    def bind(self, **_: Any) -> SimLog:
+        return self
+
+
+class NoServer:
+    """The admin port that nobody asks."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Nothing listens."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@contextmanager
+def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..., Any]) -> Iterator[None]:
+    """Have production code live in a world.
+
+    Args:
+        stage: the world.
+        adapter: makes a worker's adapter.
+        objects: opens the object store.
+    """
+    world = stage.world
+    swap: dict[int, Any] = {
+        id(time): SimTime(world),
+        id(random): SimRandom(world),
+        id(threading.Thread): make_thread(world),
+        id(threading.Event): make_event(world),
+        id(confluent_kafka.Consumer): Consumer,
+        id(confluent_kafka.Producer): Producer,
+        id(confluent_kafka.admin.AdminClient): AdminClient,
+        id(health.AdminServer): NoServer,
+        id(open_adapter): adapter,
+        id(open_objects): objects,
+    }
+    log = SimLog(world)
+    undo: list[tuple[Any, str, Any]] = []
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("headrace.") or module is None:
+            continue
+        for attribute, value in list(vars(module).items()):
+            new = log if isinstance(value, _LOGGERS) else swap.get(id(value))
+            if new is not None:
+                undo.append((module, attribute, value))
+                setattr(module, attribute, new)
+    defaults: Any = TransactionSession.__init__.__kwdefaults__
+    make = defaults["make"]
+    defaults["make"] = Producer
+    scene.enter(stage)
+    try:
+        yield
+    finally:
+        scene.leave()
+        defaults["make"] = make
+        for module, attribute, value in undo:
+            setattr(module, attribute, value)
+        asyncio.events._set_running_loop(None)
+
+
+assert worker_service  # Loaded before the names are swapped.
