@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,33 +43,37 @@ class AdminClient(Client):
         return self._ask("list_topics", timeout, lambda: SimpleNamespace(topics=topics, brokers={1: None}))
 
     def list_offsets(self, wanted: dict[Any, Any], *, request_timeout: float = 10.0, **_: Any) -> dict[Any, Answer]:
-        def serve() -> list[int]:
-            return [
-                0 if isinstance(spec, EarliestSpec) else len(self.cluster.log(tp.topic, tp.partition).entries)
-                for tp, spec in wanted.items()
-            ]
+        def serve() -> dict[Any, Any]:
+            return {tp: SimpleNamespace(offset=self._end_of(tp, spec)) for tp, spec in wanted.items()}
 
-        found = self._ask("list_offsets", request_timeout, serve)
-        return {tp: Answer(SimpleNamespace(offset=offset)) for tp, offset in zip(wanted, found, strict=True)}
+        return self._futures("list_offsets", wanted, request_timeout, serve)
+
+    def _end_of(self, tp: Any, spec: Any) -> int:
+        return 0 if isinstance(spec, EarliestSpec) else len(self.cluster.log(tp.topic, tp.partition).entries)
 
     def list_consumer_group_offsets(self, wanted: list[Any], *, request_timeout: float = 10.0, **_: Any) -> Any:
-        def serve() -> list[Any]:
-            found = []
-            for each in wanted:
-                group = self.cluster.group(each.group_id)
-                found.append([Offset(*place, one.offset, one.metadata) for place, one in group.offsets.items()])
+        def serve() -> dict[str, Any]:
+            found = {}
+            for name in names:
+                offsets = self.cluster.group(name).offsets.items()
+                partitions = [Offset(*place, one.offset, one.metadata) for place, one in offsets]
+                found[name] = SimpleNamespace(group_id=name, topic_partitions=partitions)
             return found
 
-        found = self._ask("list_consumer_group_offsets", request_timeout, serve)
-        return {
-            each.group_id: Answer(SimpleNamespace(group_id=each.group_id, topic_partitions=offsets))
-            for each, offsets in zip(wanted, found, strict=True)
-        }
+        names = [each.group_id for each in wanted]
+        return self._futures("list_consumer_group_offsets", names, request_timeout, serve)
 
     def describe_configs(self, resources: list[Any], *, request_timeout: float = 10.0) -> dict[Any, Answer]:
         value = {"max.message.bytes": SimpleNamespace(value=str(MAX_MESSAGE_BYTES))}
-        self._ask("describe_configs", request_timeout, lambda: None)
-        return {resource: Answer(value) for resource in resources}
+        return self._futures("describe_configs", resources, request_timeout, lambda: dict.fromkeys(resources, value))
+
+    def _futures(self, what: str, wanted: Iterable[Any], timeout: float, serve: Callable[[], Any]) -> dict[Any, Answer]:
+        """Ask, and hand the answers or the one error out as futures."""
+        try:
+            found = self._ask(what, timeout, serve)
+        except KafkaException as error:
+            return {each: Answer(error) for each in wanted}
+        return {each: Answer(found[each]) for each in wanted}
 
     def _ask(self, what: str, timeout: float, serve: Callable[[], Any]) -> Any:
         deadline_us = self.world.now_us + int(timeout * 1e6)

@@ -37,7 +37,8 @@ class Chaos:
         self._faults = faults
         self._topics = topics
         self._draws = world.draws("chaos")
-        self.kills = 0
+        self.garbage: list[tuple[str, int, int]] = []
+        """Where records were written that nobody can read."""
         self.in_flight_at_kills = 0
         switches = faults.switches
         kinds: list[tuple[bool, Callable[[], None]]] = [
@@ -131,7 +132,8 @@ class Chaos:
         name = self._draws.choice(names)
         partition = self._draws.randrange(self._cluster.partition_count(name))
         key = self._draws.choice((None, b"\xff", b"job/nobody", b"x"))
-        self._cluster.write(name, partition, key, _garbage(self._draws))
+        offset = self._cluster.write(name, partition, key, _garbage(self._draws))
+        self.garbage.append((name, partition, offset))
 
 
 def _garbage(draws: Random) -> bytes | None:

@@ -12,6 +12,8 @@ from tests.simulation.chaos import CALM_US, Chaos
 from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN, POOLS, RETENTION_S, Fleet, draw_shape, settings_for
 from tests.simulation.faults import Faults, Switches, draw_switches
+from tests.simulation.history import History
+from tests.simulation.judges import judge
 from tests.simulation.objects import SimObjects
 from tests.simulation.provider import Provider
 from tests.simulation.scene import Scene
@@ -118,7 +120,8 @@ class Run:
                 self.problems.append(f"liveness: {name} was told to stop and ended by {by!r}")
 
     def _judge(self) -> Verdict:
-        problems = self.problems + [f"crash: {each}" for each in self.world.findings]
+        history = History(self.cluster, self.topics, self.provider.calls, self.chaos)
+        problems = self.problems + [f"crash: {each}" for each in self.world.findings] + judge(history)
         figures = {
             "events": self.world.events,
             "seconds": self.world.now_us / 1e6,
