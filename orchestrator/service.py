@@ -28,12 +28,14 @@ from headrace.orchestrator.core.window import DispatchWindow
 from headrace.orchestrator.settings import Slot, claim_slot
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.decider import Decider
-from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.encoder import DEFAULT_MAX_BYTES, Encoder
+from headrace.orchestrator.shell.group_watch import GroupWatch
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.intake import Intake
 from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
+from headrace.orchestrator.shell.lost_tasks import LostTasks, live_of
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restorer
@@ -42,7 +44,7 @@ from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.health import AdminServer, Heartbeats
-from headrace.runtime.kafka import group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.kafka import ClientConfig, group_config, reader_config, transactional_config, wait_for_broker
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
@@ -90,6 +92,10 @@ def environment_for(
             inline_bytes=settings.objects.inline_bytes,
             item_inline_bytes=settings.objects.item_inline_bytes,
             retention_ms=limits.retention_s * 1000,
+            queue_limit_ms=limits.queue_limit_s * 1000,
+            lost_grace_ms=int(limits.lost_grace_s * 1000),
+            max_kills=limits.max_kills,
+            max_stops=limits.max_stops,
         ),
         resolve=resolve,
         compile=compile_text,
@@ -134,85 +140,47 @@ class Orchestrator:
         objects: ObjectStore | None,
         admin: AdminClient,
     ) -> None:
-        topics, limits = settings.topic_names, settings.orchestrator
+        topics, names = settings.topic_names, list(pools.pools)
         self.beats = Heartbeats()
+        self.working: dict[int, Partition] = {}
         transactional = transactional_config(settings, topics.transactional_id(slot.name))
         self._session = TransactionSession(transactional, track=topics.state)
+        self._consumer = group_consumer(settings, slot)
         assignment = Assignment(topics, incremental=settings.kafka.group_protocol == "consumer")
-        self._consumer: Any = Consumer(
-            {
-                **group_config(
-                    settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"
-                ),
-                # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
-                "auto.offset.reset": "error",
-                "queued.min.messages": PREFETCH_RECORDS,
-            }
-        )
         assignment.subscribe(self._consumer)
-        working: dict[int, Partition] = {}
-        sizes = max_message_bytes(admin, settings, list(pools.pools))
-        encoder = Encoder(
-            topics,
-            list(pools.pools),
-            max_bytes=sizes,
-            inline_bytes=settings.objects.inline_bytes,
-            objects=objects,
-        )
-        decider = Decider(
-            machine,
-            intake=Intake(
-                partitions=settings.topics.partitions,
-                content_hash=content_hash,
-                jitter=random.random,
-                max_bytes=min(1_000_000, sizes.get(topics.jobs, 1_000_000)),  # The producer's own limit is the first.
-            ),
-            encoder=encoder,
-            window=DispatchWindow(limits.pool_window),
-            partitions=working,
-            topics=topics,
-            by=f"orchestrator-{slot.name}",
-            max_markers=limits.max_markers,
-            now_ms=now_ms,
-        )
-        read = Input(self._consumer, assignment=assignment, working=working, results=topics.results)
-        writer = Writer(
-            self._session,
-            encoder=encoder,
-            working=working,
-            topics=topics,
-            group=self._consumer.consumer_group_metadata,
-        )
-        restorer = Restorer(
-            reader_config(settings, "orchestrator-restore"),
-            topics=topics,
-            admin=admin,
-            own_id=self._session.transactional_id,
-            abort=lambda transactional_id: abort_orphan(transactional, transactional_id),
-        )
+        sizes = max_message_bytes(admin, settings, names)
+        inline = settings.objects.inline_bytes
+        encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=objects)
+        decider = make_decider(settings, slot, encoder=encoder, working=self.working, job_bytes=sizes.get(topics.jobs))
+        self.watch = GroupWatch(admin, topics, names, lambda: live_of(list(self.working.values())) > 0)
+        lost = LostTasks(self.watch, decider.channel_of, environment.limits, now_ms)
+        read = Input(self._consumer, assignment=assignment, working=self.working, results=topics.results)
+        group = self._consumer.consumer_group_metadata
+        writer = Writer(self._session, encoder=encoder, working=self.working, topics=topics, group=group)
         ownership = Ownership(
-            working,
+            self.working,
             assignment=assignment,
-            restorer=restorer,
+            restorer=make_restorer(settings, transactional, admin),
             session=self._session,
             writer=writer,
             decider=decider,
             input=read,
             topics=topics,
+            lost=lost,
             make_store=lambda partition: PartitionStore(partition, environment),
         )
         self.loop = Loop(
-            limits,
+            settings.orchestrator,
             input=read,
             assignment=assignment,
             ownership=ownership,
             decider=decider,
             writer=writer,
             clock=LogClock(admin, topics.results, self._consumer),
+            lost=lost,
             now_ms=now_ms,
             beat=lambda: self.beats.beat("loop"),
         )
-        self.working = working
 
     def run(self) -> None:
         """Work until told to stop, then leave the group.
@@ -226,6 +194,55 @@ class Orchestrator:
         finally:
             self._session.close()
             self._consumer.close()
+
+
+def group_consumer(settings: Settings, slot: Slot) -> Any:
+    """Return the consumer of ``jobs`` and ``results``, a static member named after the slot."""
+    topics = settings.topic_names
+    return Consumer(
+        {
+            **group_config(settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"),
+            # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
+            "auto.offset.reset": "error",
+            "queued.min.messages": PREFETCH_RECORDS,
+        }
+    )
+
+
+def make_decider(
+    settings: Settings, slot: Slot, *, encoder: Encoder, working: dict[int, Partition], job_bytes: int | None
+) -> Decider:
+    """Return what decides, with the randomness of this process in it."""
+    limits = settings.orchestrator
+    intake = Intake(
+        partitions=settings.topics.partitions,
+        content_hash=content_hash,
+        jitter=random.random,
+        max_bytes=min(DEFAULT_MAX_BYTES, job_bytes or DEFAULT_MAX_BYTES),  # The producer's own limit is the first.
+    )
+    return Decider(
+        machine,
+        intake=intake,
+        encoder=encoder,
+        window=DispatchWindow(limits.pool_window),
+        partitions=working,
+        topics=settings.topic_names,
+        by=f"orchestrator-{slot.name}",
+        max_markers=limits.max_markers,
+        now_ms=now_ms,
+        jitter=random.random,
+    )
+
+
+def make_restorer(settings: Settings, transactional: ClientConfig, admin: AdminClient) -> Restorer:
+    """Return what reads changelogs and aborts what dead instances left open."""
+    return Restorer(
+        reader_config(settings, "orchestrator-restore"),
+        topics=settings.topic_names,
+        admin=admin,
+        own_id=str(transactional["transactional.id"]),
+        abort=lambda transactional_id: abort_orphan(transactional, transactional_id),
+    )
 
 
 def run_orchestrator(settings: Settings) -> int:
@@ -256,6 +273,8 @@ def run_orchestrator(settings: Settings) -> int:
         lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
         lag.start()
         held.callback(lag.close)
+        instance.watch.start()
+        held.callback(instance.watch.close)
         log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())
         instance.run()
     log.info("orchestrator.stopped", slot=slot.name)

@@ -94,6 +94,12 @@ TASKS_LIVE = _gauge("tasks_live", "tasks", (), "Tasks dispatched and not answere
 TASKS_HELD = _gauge("tasks_held_back", "tasks", ("pool", "lane"), "Tasks ready and held back by the dispatch windows.")
 DISPATCHED = _counter("tasks_dispatched_total", "tasks", ("pool", "lane"), "Tasks written to task topics.")
 RETRIES = _counter("retries_total", "attempts", ("pool", "kind"), "Further attempts, by the error kind before them.")
+DUPLICATED = _counter(
+    "attempts_duplicated_total",
+    "attempts",
+    ("pool", "cause"),
+    "Attempts after one whose call may have been made: its worker died (kill), stopped (stop), or it is lost (lost).",
+)
 DUPLICATES = _counter(
     "results_ignored_total", "records", ("reason",), "Results that changed nothing: duplicate, unknown, late."
 )

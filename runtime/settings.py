@@ -101,6 +101,14 @@ class OrchestratorSettings(_Group):
     """A batch is cut after this long."""
     transaction_timeout_ms: int = Field(default=5_000, ge=1_000)
     """How long the broker keeps an open transaction of a silent instance."""
+    queue_limit_s: int = Field(default=432_000, ge=60)
+    """How long a task may wait for a worker before it counts as lost; below the retention of the task topics."""
+    lost_grace_s: float = Field(default=60.0, ge=1)
+    """A task whose offset is done counts as lost when its call's time and this have passed without a result."""
+    max_kills: int = Field(default=3, ge=1, le=100)
+    """A task during which so many workers died is quarantined: it fails, with a dead letter."""
+    max_stops: int = Field(default=10, ge=1, le=1_000)
+    """A task that was interrupted so often by workers that stopped fails."""
     retention_s: int = Field(default=86_400, ge=1)
     """How long a finished job's id still answers with its outcome."""
     max_markers: int = Field(default=1_000_000, ge=1)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -37,10 +38,12 @@ class Committed:
     Args:
         last_offsets: by partition of the tracked topic, the offset of its last record.
         seconds: from begin to the end of commit.
+        places: of records with a `ref`: the ref, topic, partition and offset, in the order of each partition.
     """
 
     last_offsets: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    places: list[tuple[Any, str, int, int]] = field(default_factory=list)
 
 
 class TransactionSession:
@@ -68,6 +71,7 @@ class TransactionSession:
         self._producer: Any = None
         self._failures: list[KafkaError] = []
         self._last: dict[int, int] = {}
+        self._places: list[tuple[Any, str, int, int]] = []
         self._disconnects = 0
         self._doubtful = False
 
@@ -137,7 +141,7 @@ class TransactionSession:
             raise SessionLost("there is no producer")
         began = time.perf_counter()
         self._failures.clear()
-        self._last = {}
+        self._last, self._places = {}, []
         try:
             self._retry(self._producer.begin_transaction)  # 1
             self._produce(records)  # 2
@@ -148,14 +152,16 @@ class TransactionSession:
             raise self._ended_by(error.args[0]) from None
         except SessionError as error:
             raise self._aborted(error) from None
-        return Committed(self._last, time.perf_counter() - began)
+        return Committed(self._last, time.perf_counter() - began, self._places)
 
     def _produce(self, records: Iterable[Record]) -> None:
         produce, track = self._producer.produce, self._track
         for record in records:
             # librdkafka's own value for "let the partitioner choose" is −1.
             partition = -1 if record.partition is None else record.partition
-            report = self._tracked if record.topic == track else self._delivered
+            report: Any = self._tracked if record.topic == track else self._delivered
+            if record.ref is not None:
+                report = partial(self._placed, record.ref)
             arguments = (record.topic, record.value, record.key, partition, report)
             try:
                 produce(*arguments, headers=record.headers)
@@ -252,6 +258,12 @@ class TransactionSession:
     def _tracked(self, error: KafkaError | None, message: Any) -> None:
         if error is None:
             self._last[message.partition()] = message.offset()
+        else:
+            self._delivered(error, message)
+
+    def _placed(self, ref: Any, error: KafkaError | None, message: Any) -> None:
+        if error is None:
+            self._places.append((ref, message.topic(), message.partition(), message.offset()))
         else:
             self._delivered(error, message)
 

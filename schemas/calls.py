@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
 from headrace.schemas.errors import ErrorKind
+
+Count = Annotated[int, Field(ge=0, le=1 << 53)]
+"""What a worker counted: a negative number would be money out of nothing, and a larger one is no number in JSON."""
 
 
 class ChatMessage(Message):
@@ -78,15 +83,15 @@ class Task(Message):
 class Usage(Message):
     """Tokens of one or many calls. ``input_tokens`` includes what the cache read and wrote."""
 
-    input_tokens: int = 0
+    input_tokens: Count = 0
     """All tokens of the prompt."""
-    cached_tokens: int = 0
+    cached_tokens: Count = 0
     """Of these, read from the provider's cache."""
-    cache_write_tokens: int = 0
+    cache_write_tokens: Count = 0
     """Of these, written to the provider's cache."""
-    output_tokens: int = 0
+    output_tokens: Count = 0
     """All tokens of the answer, reasoning included."""
-    reasoning_tokens: int = 0
+    reasoning_tokens: Count = 0
     """Of these, spent on reasoning."""
 
 
@@ -108,7 +113,7 @@ class Result(Message):
     """The task."""
     job_id: str
     """Its job."""
-    attempt: int
+    attempt: Count
     """The attempt that this answers."""
     failure: Failure | None = None
     """None where the call succeeded."""
@@ -122,7 +127,7 @@ class Result(Message):
     """The provider's own word for why it stopped."""
     usage: Usage = Usage()
     """Tokens, as the provider counted them."""
-    cost_microusd: int = 0
+    cost_microusd: Count = 0
     """What the attempt cost by the pool's prices."""
     model: str = ""
     """The model that answered, in the provider's words."""
@@ -132,7 +137,7 @@ class Result(Message):
     """The pool that worked on it."""
     worker: str = ""
     """The worker that worked on it."""
-    call_ms: int = 0
+    call_ms: Count = 0
     """How long the call itself took."""
     unconfirmed: bool = False
     """The call was begun and nobody knows whether the provider did it and billed it."""

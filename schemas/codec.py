@@ -18,6 +18,7 @@ from headrace.schemas.messages import (
     DeadLetter,
     Event,
     Outcome,
+    Redrive,
     Resolution,
     Result,
     Submission,
@@ -47,6 +48,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "control": Control,
     "dead-letter": DeadLetter,
     "resolution": Resolution,
+    "redrive": Redrive,
 }
 NAMES: dict[type[BaseModel], str] = {model: name for name, model in SCHEMAS.items()}
 
@@ -63,6 +65,8 @@ class Record:
     value: bytes | None
     partition: int | None = None
     headers: Headers = field(default_factory=list)
+    ref: Any = None
+    """Something of the writer's own that is given back with the record's place, where it wants to know it."""
 
 
 def encode(message: BaseModel) -> bytes:

@@ -22,7 +22,7 @@ from headrace.schemas.outcomes import (
     StepReceipt,
     Unconfirmed,
 )
-from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, Submission
+from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, Redrive, Submission
 
 __all__ = [
     "Attempt",
@@ -46,6 +46,7 @@ __all__ = [
     "Outcome",
     "PoolReceipt",
     "Receipt",
+    "Redrive",
     "Resolution",
     "Result",
     "Sensitivity",

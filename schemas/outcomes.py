@@ -82,6 +82,8 @@ class Receipt(Message):
     """Money, summed."""
     unconfirmed: Unconfirmed = Unconfirmed()
     """Attempts of unknown fate, summed; a budget counts them at their upper bound."""
+    overrun_tokens: int = 0
+    """Tokens above what was set aside for the attempts: the provider counted more than the bound allows."""
     overrun_microusd: int = 0
     """Money above what was set aside for the attempts: the provider counted more than the bound allows."""
     duplicated: int = 0
@@ -120,6 +122,12 @@ class Outcome(Message):
     """The workflow's output."""
     output_ref: ObjectRef | None = None
     """The output as a claim check (of its JSON)."""
+    so_far: dict[str, Any] | None = None
+    """What a job that ended early has: outputs by step; of a fan-out its items, null where there is none."""
+    so_far_ref: ObjectRef | None = None
+    """The same as a claim check (of its JSON)."""
+    so_far_cut: bool = False
+    """There is more than ``so_far`` shows."""
     failed_items: tuple[FailedItem, ...] = ()
     """Items that failed for good; the first hundred."""
     failed_items_total: int = 0

@@ -38,6 +38,11 @@ class Price(_Closed):
     output: int = Field(default=0, ge=0)
     """A million answer tokens."""
 
+    @property
+    def is_charged(self) -> bool:
+        """Whether a call costs anything."""
+        return bool(self.input or self.cached_input or self.output)
+
 
 class Pool(_Closed):
     """A model tier or a tool: its own task topics, its own consumer group."""

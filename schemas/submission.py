@@ -23,6 +23,28 @@ class Budget(BaseModel):
     """Input and output tokens together."""
 
 
+class RedriveMessage(BaseModel):
+    """One message of an edited prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    role: Literal["system", "user", "assistant"]
+    """Who speaks."""
+    content: str
+    """What is said, as it goes to the model."""
+
+
+class Redrive(BaseModel):
+    """What a redrive puts in place of the task's own; the ``payload`` of its submission."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    pool: str | None = Field(default=None, max_length=100)
+    """Another pool to do it."""
+    messages: tuple[RedriveMessage, ...] | None = Field(default=None, min_length=1, max_length=1_000)
+    """Another prompt."""
+
+
 class ItemsPart(BaseModel):
     """One object of JSON Lines: some of a job's items, in their order."""
 

@@ -22,7 +22,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
-    "retry": ("on",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
@@ -97,15 +96,22 @@ class Share(_Closed):
     """Rounded up to whole items."""
 
 
-class RetrySpec(_Closed):
-    """How a task is tried again, on errors where another attempt can help."""
+class RetryRuleSpec(_Closed):
+    """How a task is tried again. What is missing is left to the error kind's own default."""
 
-    attempts: int = Field(default=3, ge=1, le=100)
+    attempts: int | None = Field(default=None, ge=1, le=100)
     """Attempts in all, the first included."""
-    backoff_ms: int = Field(default=500, ge=0, le=3_600_000)
+    backoff_ms: int | None = Field(default=None, ge=0, le=3_600_000)
     """The base of the exponential backoff."""
-    max_backoff_ms: int = Field(default=30_000, ge=0, le=86_400_000)
+    max_backoff_ms: int | None = Field(default=None, ge=0, le=86_400_000)
     """The longest wait."""
+
+
+class RetrySpec(RetryRuleSpec):
+    """How a task is tried again, on errors where another attempt can help; `on` says more for single kinds."""
+
+    on: dict[str, RetryRuleSpec] = Field(default_factory=dict, max_length=32)
+    """By error kind, such as ``rate_limited`` or ``timeout``: goes before what stands beside it."""
 
 
 class DefaultValue(_Closed):

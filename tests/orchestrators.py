@@ -121,7 +121,7 @@ class Site:
         self._producer.flush(10)
         return landed[0].partition(), landed[0].offset()  # type: ignore[return-value]
 
-    def submit(self, job_id: str, workflow: str = "one", **fields: Any) -> None:
+    def submit(self, job_id: str, workflow: str | dict[str, Any] = "one", **fields: Any) -> None:
         value = {"job_id": job_id, "workflow": workflow, "input": {"who": "you"}, **fields}
         partition = home_partition(job_id, self.settings.topics.partitions)
         self.produce(json.dumps(value).encode(), key=job_id.encode(), partition=partition)

@@ -1,43 +1,64 @@
-"""What a call can cost at most, and whether the job's budget allows it."""
+"""What a call can cost at most, whether the job's budget allows it, and what an attempt is booked at.
+
+An attempt's money is in one of four places, and in one only::
+
+    reserve ──▶ reserved ──settle──▶ spent          its result came
+                   └─────owe───────▶ unconfirmed    nobody knows whether the provider did it and billed it
+                                         └─confirm─▶ spent        its result came after all
+
+`free_of` is the rest; the sum of the four is the budget, always.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from headrace.orchestrator.core.context import prompt_upper_tokens
-from headrace.orchestrator.core.state import JobHeader, PoolSpent
+from headrace.orchestrator.core.state import JobHeader, Owed, PoolSpent
 from headrace.schemas.messages import ChatMessage, Result
 from headrace.schemas.pools import Pool
 
+Bound = tuple[int, int]
+"""Tokens and micro-US-dollars."""
+MAX_MODELS = 16
 
-def upper_bound(messages: Sequence[ChatMessage], max_output_tokens: int, pool: Pool) -> tuple[int, int]:
+
+def upper_bound(messages: Sequence[ChatMessage], max_output_tokens: int, pool: Pool) -> Bound:
     """Return the most tokens and the most micro-US-dollars that a call can cost.
 
     No tokenizer makes more tokens than the text has UTF-8 bytes, and no model reads more than its context.
 
-    Source: docs/architecture.md, "Guarantees", 3.
+    Source: docs/guarantees.md, "Money".
     """
     prompt = prompt_upper_tokens(messages, context_tokens=pool.context_tokens)
     millionths = prompt * pool.price.input + max_output_tokens * pool.price.output
     return prompt + max_output_tokens, -(-millionths // 1_000_000)
 
 
-def fits(header: JobHeader, bound: tuple[int, int]) -> bool:
-    """Return whether a call of at most `bound` fits what the budget leaves beside what is spent and reserved."""
-    tokens, microusd = bound
-    if header.budget_tokens is not None:
-        used = sum(spent.input_tokens + spent.output_tokens for _, spent in header.spent)
-        if used + header.reserved_tokens + tokens > header.budget_tokens:
-            return False
-    if header.budget_microusd is not None:
-        paid = sum(spent.cost_microusd for _, spent in header.spent)
-        if paid + header.reserved_microusd + microusd > header.budget_microusd:
-            return False
-    return True
+def is_limited(header: JobHeader) -> bool:
+    """Return whether the job has a budget."""
+    return header.budget_microusd is not None or header.budget_tokens is not None
 
 
-def reserve(header: JobHeader, bound: tuple[int, int]) -> JobHeader:
+def booked(header: JobHeader) -> Bound:
+    """Return what is spent, unconfirmed or reserved: everything but what is free."""
+    tokens, microusd = header.reserved_tokens, header.reserved_microusd
+    for _, spent in header.spent:
+        tokens += spent.input_tokens + spent.output_tokens + spent.unconfirmed_tokens
+        microusd += spent.cost_microusd + spent.unconfirmed_microusd
+    return tokens, microusd
+
+
+def fits(header: JobHeader, bound: Bound) -> bool:
+    """Return whether a call of at most `bound` fits what the budget leaves."""
+    tokens, microusd = booked(header)
+    if header.budget_tokens is not None and tokens + bound[0] > header.budget_tokens:
+        return False
+    return header.budget_microusd is None or microusd + bound[1] <= header.budget_microusd
+
+
+def reserve(header: JobHeader, bound: Bound) -> JobHeader:
     """Return the header with a call's upper bound set aside."""
     return replace(
         header,
@@ -46,32 +67,91 @@ def reserve(header: JobHeader, bound: tuple[int, int]) -> JobHeader:
     )
 
 
-def settle(header: JobHeader, reserved: tuple[int, int] | None, result: Result, *, ended: bool) -> JobHeader:
+def settle(header: JobHeader, reserved: Bound | None, result: Result, *, pool: str, ended: bool) -> JobHeader:
     """Return the header with an attempt's cost booked and its reservation released.
 
     Args:
-        reserved: what was set aside for the attempt; None where the job has no budget.
+        reserved: what was set aside for the attempt, where a bound is known.
         result: the attempt's result.
+        pool: whose attempt it was, as dispatched: what a result says of it is not believed.
         ended: whether the task is over with it.
     """
+    header = _released(header, reserved)
+    if result.unconfirmed:
+        bound = reserved or (0, 0)
+        return _book(header, pool, lambda spent: replace(_owed(spent, bound), tasks=spent.tasks + ended))
+    return _book(header, pool, lambda spent: _with_result(spent, result, reserved, ended))
+
+
+def owe(header: JobHeader, reserved: Bound | None, *, pool: str) -> JobHeader:
+    """Return the header with an attempt of unknown fate booked at its upper bound, its reservation released."""
+    return _book(_released(header, reserved), pool, lambda spent: _owed(spent, reserved or (0, 0)))
+
+
+def confirm(header: JobHeader, owed: Owed, result: Result, *, ended: bool) -> JobHeader:
+    """Return the header with an attempt settled whose result came after all."""
+
+    def book(spent: PoolSpent) -> PoolSpent:
+        spent = replace(
+            spent,
+            attempts=spent.attempts - 1,
+            unconfirmed_attempts=spent.unconfirmed_attempts - 1,
+            unconfirmed_tokens=spent.unconfirmed_tokens - owed.tokens,
+            unconfirmed_microusd=spent.unconfirmed_microusd - owed.cost_microusd,
+        )
+        known = (owed.tokens, owed.cost_microusd) if owed.tokens or owed.cost_microusd else None
+        return _with_result(spent, result, known, ended)
+
+    return _book(replace(header, blocked=False), owed.pool, book)
+
+
+def _released(header: JobHeader, reserved: Bound | None) -> JobHeader:
     tokens, microusd = reserved or (0, 0)
-    spent = dict(header.spent)
-    spent[result.pool] = _add(spent.get(result.pool, PoolSpent()), result, ended)
     return replace(
         header,
-        spent=tuple(spent.items()),
         reserved_tokens=header.reserved_tokens - tokens,
         reserved_microusd=header.reserved_microusd - microusd,
         blocked=False,
     )
 
 
-def _add(spent: PoolSpent, result: Result, ended: bool) -> PoolSpent:
+def _book(header: JobHeader, pool: str, change: Callable[[PoolSpent], PoolSpent]) -> JobHeader:
+    spent = dict(header.spent)
+    spent[pool] = change(spent.get(pool, PoolSpent()))
+    return replace(header, spent=tuple(spent.items()))
+
+
+def count_task(header: JobHeader, pool: str) -> JobHeader:
+    """Return the header with one more task that ended in a pool."""
+    return _book(header, pool, lambda spent: replace(spent, tasks=spent.tasks + 1))
+
+
+def count_duplicate(header: JobHeader, pool: str) -> JobHeader:
+    """Return the header with one more attempt that may be paid for a second time."""
+    return _book(header, pool, lambda spent: replace(spent, duplicated=spent.duplicated + 1))
+
+
+def _owed(spent: PoolSpent, bound: Bound) -> PoolSpent:
+    return replace(
+        spent,
+        attempts=spent.attempts + 1,
+        unconfirmed_attempts=spent.unconfirmed_attempts + 1,
+        unconfirmed_tokens=spent.unconfirmed_tokens + bound[0],
+        unconfirmed_microusd=spent.unconfirmed_microusd + bound[1],
+    )
+
+
+def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended: bool) -> PoolSpent:
     usage = result.usage
     models = spent.models
-    if result.model and result.model not in models and len(models) < 16:
-        models = (*models, result.model)
-    return PoolSpent(
+    if result.model and result.model not in models and len(models) < MAX_MODELS:
+        models = (*models, result.model[:200])
+    over = (0, 0)
+    if reserved is not None:
+        tokens = usage.input_tokens + usage.output_tokens
+        over = (max(0, tokens - reserved[0]), max(0, result.cost_microusd - reserved[1]))
+    return replace(
+        spent,
         tasks=spent.tasks + ended,
         attempts=spent.attempts + 1,
         input_tokens=spent.input_tokens + usage.input_tokens,
@@ -82,4 +162,6 @@ def _add(spent: PoolSpent, result: Result, ended: bool) -> PoolSpent:
         cost_microusd=spent.cost_microusd + result.cost_microusd,
         call_ms=spent.call_ms + result.call_ms,
         models=models,
+        overrun_tokens=spent.overrun_tokens + over[0],
+        overrun_microusd=spent.overrun_microusd + over[1],
     )

@@ -23,11 +23,37 @@ LOOK_AHEAD = 64
 
 
 def room(turn: Turn, step: Step) -> int:
-    """Return how many more tasks of a step the job's own window lets out."""
+    """Return how many more tasks of a step may go out: within the job's own window, and within the step's.
+
+    A waiting retry takes no place, until as many wait as the window holds: a provider's outage must not push a whole
+    job through the window into a heap of timers (ADR 19).
+    """
     header = turn.header
-    open_tasks = sum(state.live + state.retrying for _, state in header.steps)
-    limit = step.max_in_flight or turn.environment.limits.max_in_flight
-    return 0 if header.blocked else max(0, limit - open_tasks)
+    if header.blocked:
+        return 0
+    own = turn.step_state(step.name)
+    job_limit = _job_window(turn)
+    step_limit = step.max_in_flight or job_limit
+    live, retrying = 0, 0
+    for _, state in header.steps:
+        live, retrying = live + state.live, retrying + state.retrying
+    return max(0, min(_room_in(job_limit, live, retrying), _room_in(step_limit, own.live, own.retrying)))
+
+
+def may_go_again(turn: Turn, step: Step) -> bool:
+    """Return whether a retry whose time has come finds a place in the windows of its job and its step."""
+    job_limit = _job_window(turn)
+    live = sum(state.live for _, state in turn.header.steps)
+    return live < job_limit and turn.step_state(step.name).live < (step.max_in_flight or job_limit)
+
+
+def _job_window(turn: Turn) -> int:
+    """Return the most tasks of the job that may be out; a step that asks for more widens it."""
+    return max(turn.environment.limits.max_in_flight, turn.graph.widest)
+
+
+def _room_in(limit: int, live: int, retrying: int) -> int:
+    return min(limit - live, 2 * limit - live - retrying)
 
 
 def ready_count(turn: Turn, step: Step, at_most: int) -> int:
@@ -86,7 +112,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     for index in range(state.next, state.next + count):
         if not is_ready(turn, step, index):
             break
-        failure = _send(turn, step, index, base, attempt=1)
+        failure = _send(turn, step, index, base, None)
         if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
             break
         passed += 1
@@ -100,38 +126,94 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
-    """Send a waiting retry on its way; its place in the job's window was kept. Where it cannot go, nothing changes."""
-    failure = _send(turn, step, index, context_of(turn, step.needs), attempt=record.attempt + 1)
+    """Send a waiting retry on its way. Where it cannot go, nothing changes."""
+    failure = _send(turn, step, index, context_of(turn, step.needs), record)
     if failure is None:
         state = turn.step_state(step.name)
         turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
+        if record.cause:
+            turn.header = budget.count_duplicate(turn.header, pool_of(step, record))
     return failure
 
 
-def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], *, attempt: int) -> Failure | None:
+def pool_of(step: Step, record: TaskRecord | None) -> str:
+    """Return the pool of a task: the step's, unless an operator sent the task to another."""
+    assert step.llm is not None
+    return record.edit.pool if record and record.edit and record.edit.pool else step.llm.pool
+
+
+def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
+    """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
+    try:
+        messages = _messages(turn, step, index, context_of(turn, step.needs), record)
+    except HeadraceError:
+        return None
+    return _task(turn, step, index, record, messages)
+
+
+def _messages(
+    turn: Turn, step: Step, index: int, base: dict[str, Any], record: TaskRecord | None
+) -> tuple[ChatMessage, ...]:
+    """Return a task's prompt, rendered; an operator's edit stands in its place.
+
+    Raises:
+        HeadraceError: a template cannot be rendered, or a value cannot be read.
+    """
+    assert step.llm is not None
+    if record and record.edit and record.edit.messages is not None:
+        return tuple(ChatMessage.model_construct(role=r, content=c) for r, c in record.edit.messages)  # type: ignore[arg-type]
+    context = _item_context(turn, step, index, base)
+    return tuple(
+        ChatMessage.model_construct(role=template.role, content=render(template.content, context, step=step.name))  # type: ignore[arg-type]
+        for template in step.llm.messages
+    )
+
+
+def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], before: TaskRecord | None) -> Failure | None:
+    """Send one task on its way, or return why it cannot go.
+
+    Args:
+        before: the task's record where it was tried before.
+    """
     assert step.llm is not None
     try:
-        messages = tuple(
-            ChatMessage.model_construct(role=template.role, content=render(template.content, context, step=step.name))  # type: ignore[arg-type]
-            for context in [_item_context(turn, step, index, base)]
-            for template in step.llm.messages
-        )
+        messages = _messages(turn, step, index, base, before)
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
-    pool = turn.environment.pools[step.llm.pool]
+    pool = turn.environment.pools[pool_of(step, before)]
     most = step.llm.max_output_tokens
     if refusal := surely_too_long(messages, context_tokens=pool.context_tokens, max_output_tokens=most):
         return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
     header, reserved = turn.header, None
-    if header.budget_microusd is not None or header.budget_tokens is not None:
-        reserved = budget.upper_bound(messages, step.llm.max_output_tokens or 0, pool)
-        if not budget.fits(header, reserved):
+    limited = budget.is_limited(header)
+    if limited or (pool.price.is_charged and most is not None):
+        reserved = budget.upper_bound(messages, most or 0, pool)
+        if limited and not budget.fits(header, reserved):
             return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(header, reserved))
         turn.header = budget.reserve(header, reserved)
-    task = _task(turn, step, index, attempt, messages)
-    turn.put_task(step.name, index, TaskRecord(TaskStatus.LIVE, attempt, turn.now_ms, reserved=reserved))
-    turn.effect(DispatchTask(task, task.task_id, tuple((name, text.encode()) for name, text in header.trace)))
+    record = _out(before, turn.now_ms, reserved)
+    turn.put_task(step.name, index, record)
+    trace = tuple((name, text.encode()) for name, text in header.trace)
+    task = _task(turn, step, index, record, messages)
+    after, cause = (before.failure.kind.value if before.failure else "", before.cause) if before else ("", "")
+    turn.effect(DispatchTask(task, task.task_id, trace, after, cause))
     return None
+
+
+def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | None) -> TaskRecord:
+    """Return the record of an attempt that goes out."""
+    if before is None:
+        return TaskRecord(TaskStatus.LIVE, 1, now_ms, reserved=reserved)
+    return replace(
+        before,
+        status=TaskStatus.LIVE,
+        attempt=before.attempt + 1,
+        at_ms=now_ms,
+        due_ms=None,
+        failure=None,
+        reserved=reserved,
+        cause="",
+    )
 
 
 def _over(header: JobHeader, bound: tuple[int, int]) -> str:
@@ -141,11 +223,12 @@ def _over(header: JobHeader, bound: tuple[int, int]) -> str:
     )
 
 
-def _task(turn: Turn, step: Step, index: int, attempt: int, messages: tuple[ChatMessage, ...]) -> Task:
+def _task(turn: Turn, step: Step, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
     """Build the task. Its parts were checked when the job was accepted, so they are not validated again here."""
     assert step.llm is not None
     header, llm = turn.header, step.llm
-    pool = turn.environment.pools[llm.pool]
+    pool_name = pool_of(step, record)
+    pool = turn.environment.pools[pool_name]
     call = LlmCall.model_construct(
         messages=messages,
         max_output_tokens=llm.max_output_tokens,
@@ -159,8 +242,8 @@ def _task(turn: Turn, step: Step, index: int, attempt: int, messages: tuple[Chat
         task_id=str(TaskId(header.job_id, step.name, index)),
         job_id=header.job_id,
         step=step.name,
-        attempt=attempt,
-        pool=llm.pool,
+        attempt=record.attempt,
+        pool=pool_name,
         lane=Lane(header.lane),
         reply_partition=turn.view.partition,
         tenant=header.tenant,
@@ -168,10 +251,16 @@ def _task(turn: Turn, step: Step, index: int, attempt: int, messages: tuple[Chat
         workflow=header.workflow,
         template_hash=step.template_hash,
         timeout_ms=step.timeout_ms or int(pool.timeout_s * 1000),
-        not_after_ms=header.deadline_ms,
-        dispatched_at_ms=turn.now_ms,
+        not_after_ms=not_after_ms(turn, record),
+        dispatched_at_ms=record.at_ms,
         call=call,
     )
+
+
+def not_after_ms(turn: Turn, record: TaskRecord) -> int:
+    """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
+    limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.deadline_ms
+    return limit if deadline is None else min(limit, deadline)
 
 
 def _item_context(turn: Turn, step: Step, index: int, base: dict[str, Any]) -> dict[str, Any]:

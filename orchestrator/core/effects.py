@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.schemas.messages import Control, Event, ObjectRef, Task
+from headrace.schemas.messages import AttemptNote, Control, Event, ObjectRef, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,10 @@ class DispatchTask:
     key: str
     """The record's key: decides the partition."""
     trace: tuple[tuple[str, bytes], ...] = ()
+    after: str = ""
+    """The error kind of the attempt before, for the metric."""
+    cause: str = ""
+    """Why the attempt before was interrupted, where it was: this one may be paid for a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,21 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTaskAside:
+    """Write a task that failed for good to ``dead-letters``, as it was last dispatched, with what was tried."""
+
+    reason: str
+    """``exhausted`` or ``quarantined``."""
+    message: str
+    task: Task
+    history: tuple[AttemptNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Ignore:
     """Count an event that changes nothing: a repeated result, a result of a finished job, a late timer."""
 
     reason: str
 
 
-Effect = DispatchTask | EmitOutcome | EmitEvent | PublishControl | StoreObject | SetAside | Ignore
+Effect = DispatchTask | EmitOutcome | EmitEvent | PublishControl | StoreObject | SetAside | SetTaskAside | Ignore

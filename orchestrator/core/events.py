@@ -47,6 +47,32 @@ class TaskFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskLost:
+    """A task that is done by its pool's offsets, or waits beyond all bounds, and of which no result came."""
+
+    task_id: str
+    attempt: int
+    """The attempt that is lost; a newer one is none of this event's business."""
+    message: str
+    """How it was found out, for people."""
+    jitter: float
+    """As in `TaskFailed`."""
+    overdue: bool = False
+    """Its queue limit passed: nobody began it, as far as can be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRedriven:
+    """An operator wants another attempt of a task that failed for good."""
+
+    task_id: str
+    pool: str | None = None
+    """Another pool to do it."""
+    messages: tuple[tuple[str, str], ...] | None = None
+    """Another prompt: role and content."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """The due time of a record passed: a waiting retry, the job's deadline, or the marker's expiry."""
 
@@ -95,6 +121,8 @@ Event = (
     | JobRefused
     | TaskSucceeded
     | TaskFailed
+    | TaskLost
+    | TaskRedriven
     | TimerFired
     | CancelRequested
     | Signalled

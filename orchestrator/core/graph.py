@@ -20,7 +20,6 @@ from headrace.orchestrator.core.steps import (
     OnError,
     OnErrorMode,
     Require,
-    RetryPolicy,
     Source,
     SplitPlan,
     Step,
@@ -41,7 +40,6 @@ __all__ = [
     "OnError",
     "OnErrorMode",
     "Require",
-    "RetryPolicy",
     "Source",
     "SplitPlan",
     "Step",
@@ -72,11 +70,17 @@ class Graph:
     """JSON Schema of the input; empty where anything goes."""
     _by_name: dict[str, Step] = field(repr=False, compare=False)
     _consumers: dict[str, tuple[str, ...]] = field(repr=False, compare=False)
+    _widest: int = 0
 
     @property
     def ref(self) -> str:
         """``name@version``."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def widest(self) -> int:
+        """The largest window that a step asks for; 0 where none does."""
+        return self._widest
 
     def document(self) -> dict[str, Any]:
         """Return the workflow as it was written; a copy."""
@@ -231,4 +235,5 @@ def _graph(
         input_schema=read.input_schema,
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
+        _widest=max((step.max_in_flight or 0 for step in steps), default=0),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, ready_count, room
+from headrace.orchestrator.core.budget import is_limited
+from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, pool_of, ready_count, room
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
     CancelRequested,
@@ -17,11 +18,15 @@ from headrace.orchestrator.core.events import (
     JobSubmitted,
     Signalled,
     TaskFailed,
+    TaskLost,
+    TaskRedriven,
     TaskSucceeded,
     TimerFired,
 )
+from headrace.orchestrator.core.failures import fail_task, task_lost
 from headrace.orchestrator.core.outcome import close_some, end_job
-from headrace.orchestrator.core.results import answered, fail_task
+from headrace.orchestrator.core.redrive import redriven
+from headrace.orchestrator.core.results import answered
 from headrace.orchestrator.core.state import (
     Decision,
     JobHeader,
@@ -42,6 +47,8 @@ from headrace.schemas.messages import JobStatus
 
 BUDGET_WAIT_MS = 250
 """How long a retry that does not fit the budget waits before it looks again."""
+WINDOW_WAIT_MS = 500
+"""How long a retry waits whose time has come while its job's window is full: at most a window's worth of them do."""
 
 
 def step(view: JobView, event: Event, now_ms: int) -> Decision:
@@ -66,6 +73,10 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             answered(turn, event.result, 0.0)
         case TaskFailed():
             answered(turn, event.result, event.jitter)
+        case TaskLost():
+            task_lost(turn, event)
+        case TaskRedriven():
+            redriven(turn, event)
         case TimerFired():
             _timer_fired(turn, event.key)
         case CancelRequested():
@@ -98,6 +109,19 @@ def standing(view: JobView) -> Standing | None:
     return Standing(header.tenant, header.lane, header.priority, tuple(demands))
 
 
+def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]:
+    """Return the pool and the lane that a task of a running job went to, and how long its call may take, in ms.
+
+    Raises:
+        IllegalTransition: the job does not run.
+    """
+    turn = Turn(view, 0)
+    graph_step = turn.graph.step(step)
+    pool = pool_of(graph_step, record)
+    timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
+    return pool, turn.header.lane, timeout_ms
+
+
 def _granted(turn: Turn, event: DispatchGranted) -> None:
     header = turn.header_or_none()
     if header is None or header.phase is not Phase.RUNNING:
@@ -111,8 +135,8 @@ def _granted(turn: Turn, event: DispatchGranted) -> None:
             return
         fail_task(turn, graph_step, index, failure, None)
     after = turn.step_state(event.step)
-    limited = turn.header.budget_microusd is not None or turn.header.budget_tokens is not None
-    if limited and turn.header.phase is Phase.RUNNING and after.next == before and ready_count(turn, graph_step, 1):
+    stuck = turn.header.phase is Phase.RUNNING and after.next == before
+    if stuck and is_limited(turn.header) and ready_count(turn, graph_step, 1):
         _out_of_budget(turn)
 
 
@@ -155,6 +179,9 @@ def _retry_now(turn: Turn, task_id: TaskId, record: TaskRecord) -> None:
         turn.effect(Ignore("job_over"))
         return
     graph_step = turn.graph.step(task_id.step)
+    if not may_go_again(turn, graph_step):
+        turn.put_task(task_id.step, task_id.index, replace(record, due_ms=turn.now_ms + WINDOW_WAIT_MS))
+        return
     failure = dispatch_again(turn, graph_step, task_id.index, record)
     if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
         _wait_for_budget(turn, task_id, record)

@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
     JobHeader,
     Marker,
@@ -29,6 +30,7 @@ from headrace.schemas.messages import (
     PoolReceipt,
     Receipt,
     StepReceipt,
+    Unconfirmed,
     Usage,
 )
 
@@ -47,6 +49,7 @@ def end_job(
     header = turn.header
     partial = status is JobStatus.SUCCEEDED and any(state.failed for _, state in header.steps)
     failed, total = failed_items(turn)
+    early = None if status is JobStatus.SUCCEEDED else so_far(turn)
     outcome = Outcome(
         job_id=header.job_id,
         status=status,
@@ -54,6 +57,8 @@ def end_job(
         message=message[:2_000],
         partial=partial,
         output=output,
+        so_far=early.outputs if early and early.outputs else None,
+        so_far_cut=bool(early and early.cut),
         failed_items=failed,
         failed_items_total=total,
         workflow=header.workflow,
@@ -103,6 +108,9 @@ def _publish(
 ) -> None:
     limits = turn.environment.limits
     value = encode(outcome)
+    if len(value) > limits.inline_bytes and outcome.so_far is not None:
+        outcome = _so_far_apart(turn, outcome)
+        value = encode(outcome)
     if len(value) > limits.inline_bytes and outcome.output is not None:
         if turn.environment.objects:
             data = canonical_json(outcome.output)
@@ -122,6 +130,14 @@ def _publish(
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
     turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+
+
+def _so_far_apart(turn: Turn, outcome: Outcome) -> Outcome:
+    """Return the outcome with what it has so far as a claim check; without an object store it is left out."""
+    if not turn.environment.objects:
+        return outcome.model_copy(update={"so_far": None, "so_far_cut": True})
+    ref = turn.store(canonical_json(outcome.so_far))
+    return outcome.model_copy(update={"so_far": None, "so_far_ref": ref})
 
 
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
@@ -164,9 +180,23 @@ def receipt_of(turn: Turn) -> Receipt:
         attempts=sum(receipt.attempts for receipt in pools.values()),
         usage=_sum_usage([receipt.usage for receipt in pools.values()]),
         cost_microusd=sum(receipt.cost_microusd for receipt in pools.values()),
+        unconfirmed=_unconfirmed(header),
+        overrun_tokens=sum(spent.overrun_tokens for _, spent in header.spent),
+        overrun_microusd=sum(spent.overrun_microusd for _, spent in header.spent),
+        duplicated=sum(spent.duplicated for _, spent in header.spent),
         call_ms=sum(receipt.call_ms for receipt in pools.values()),
         pools=pools,
         steps=steps,
+    )
+
+
+def _unconfirmed(header: JobHeader) -> Unconfirmed:
+    """Return the attempts of unknown fate; those that are out when the job ends are among them, at what is reserved."""
+    pools = [spent for _, spent in header.spent]
+    return Unconfirmed(
+        attempts=sum(spent.unconfirmed_attempts for spent in pools) + sum(state.live for _, state in header.steps),
+        tokens=sum(spent.unconfirmed_tokens for spent in pools) + header.reserved_tokens,
+        cost_microusd=sum(spent.unconfirmed_microusd for spent in pools) + header.reserved_microusd,
     )
 
 
@@ -183,6 +213,11 @@ def _pool_receipt(spent: PoolSpent) -> PoolReceipt:
         attempts=spent.attempts,
         usage=usage,
         cost_microusd=spent.cost_microusd,
+        unconfirmed=Unconfirmed(
+            attempts=spent.unconfirmed_attempts,
+            tokens=spent.unconfirmed_tokens,
+            cost_microusd=spent.unconfirmed_microusd,
+        ),
         call_ms=spent.call_ms,
         models=spent.models,
     )

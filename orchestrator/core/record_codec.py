@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core.state import (
@@ -10,18 +11,20 @@ from headrace.orchestrator.core.state import (
     InputPart,
     JobHeader,
     Marker,
+    Owed,
     Owner,
     Phase,
     PoolSpent,
     StateRecord,
     StepState,
     StepStatus,
+    TaskEdit,
     TaskRecord,
     TaskStatus,
     WorkflowRecord,
 )
 from headrace.schemas.errors import DecodeError, ErrorKind
-from headrace.schemas.messages import Failure, ObjectRef
+from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 
 
 def encode_record(record: StateRecord) -> bytes:
@@ -66,7 +69,24 @@ def _task_plain(record: TaskRecord) -> dict[str, Any]:
         plain["f"] = record.failure.model_dump(mode="json", exclude_none=True)
     if record.reserved is not None:
         plain["r"] = record.reserved
+    if record.free or record.owed or record.history or record.edit is not None:
+        _add_troubles(plain, record)
     return plain
+
+
+def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
+    """Add what only a task has that did not go as it should: most have none of it."""
+    counts = (record.free, record.kills, record.stops)
+    if any(counts):
+        plain["n"] = counts
+    if record.cause:
+        plain["c"] = record.cause
+    if record.owed:
+        plain["w"] = [[owed.attempt, owed.pool, owed.tokens, owed.cost_microusd] for owed in record.owed]
+    if record.history:
+        plain["h"] = [note.model_dump(mode="json") for note in record.history]
+    if record.edit is not None:
+        plain["e"] = {"pool": record.edit.pool, "messages": record.edit.messages}
 
 
 def _header_plain(header: JobHeader) -> dict[str, Any]:
@@ -156,7 +176,7 @@ def _spent(plain: dict[str, Any]) -> PoolSpent:
 
 def _task(plain: dict[str, Any]) -> TaskRecord:
     failure = plain.get("f")
-    return TaskRecord(
+    record = TaskRecord(
         status=TaskStatus(plain["s"]),
         attempt=plain["a"],
         at_ms=plain["t"],
@@ -166,6 +186,23 @@ def _task(plain: dict[str, Any]) -> TaskRecord:
         truncated=plain.get("cut", False),
         failure=Failure(**{**failure, "kind": ErrorKind(failure["kind"])}) if failure else None,
         reserved=(plain["r"][0], plain["r"][1]) if "r" in plain else None,
+    )
+    return _with_troubles(record, plain) if "n" in plain or "w" in plain or "h" in plain or "e" in plain else record
+
+
+def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
+    free, kills, stops = plain.get("n", (0, 0, 0))
+    edit = plain.get("e")
+    messages = edit["messages"] if edit else None
+    return replace(
+        record,
+        free=free,
+        kills=kills,
+        stops=stops,
+        cause=plain.get("c", ""),
+        owed=tuple(Owed(*owed) for owed in plain.get("w", ())),
+        history=tuple(AttemptNote(**note) for note in plain.get("h", ())),
+        edit=TaskEdit(edit["pool"], None if messages is None else tuple((r, c) for r, c in messages)) if edit else None,
     )
 
 

@@ -1,29 +1,24 @@
-"""A result comes in: the task ends, or waits for another attempt, and its job goes on."""
+"""A result comes in: its money is settled, the task ends or waits for another attempt, and its job goes on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from headrace.orchestrator.core import budget
+from headrace.orchestrator.core.dispatch import pool_of
 from headrace.orchestrator.core.effects import Ignore
+from headrace.orchestrator.core.failures import attempt_failed, follow_up, with_owed
 from headrace.orchestrator.core.graph import Step
-from headrace.orchestrator.core.outcome import end_job
-from headrace.orchestrator.core.progress import advance, shortfall
-from headrace.orchestrator.core.retry import backoff_ms, may_retry
-from headrace.orchestrator.core.state import (
-    Phase,
-    StepState,
-    TaskRecord,
-    TaskStatus,
-)
+from headrace.orchestrator.core.state import Owed, Phase, TaskRecord, TaskStatus
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import Failure, JobStatus, Result
+from headrace.schemas.messages import Failure, Result
 
 
 def answered(turn: Turn, result: Result, jitter: float) -> None:
+    """Take a result: of the attempt that is out, of an older one whose fate was unknown, or of neither."""
     header = turn.header_or_none()
     if header is None or header.phase is not Phase.RUNNING:
         if header is None and turn.marker() is None:
@@ -39,32 +34,66 @@ def answered(turn: Turn, result: Result, jitter: float) -> None:
     record = turn.task(task_id.step, task_id.index)
     if task_id.job_id != turn.job_id or record is None:
         turn.set_aside("unknown_task", f"task {result.task_id} of job {turn.job_id} was never dispatched")
-    elif record.status is not TaskStatus.LIVE or record.attempt != result.attempt:
-        turn.effect(Ignore("repeated_result"))
-    else:
+    elif result.attempt > record.attempt:
+        turn.set_aside("unknown_attempt", f"task {result.task_id} has had {record.attempt} attempts")
+    elif record.status is TaskStatus.LIVE and record.attempt == result.attempt:
         _settle(turn, task_id, record, result, jitter)
+    elif (owed := _owed_by(record, result)) is not None:
+        _late(turn, task_id, record, result, owed)
+    else:
+        turn.effect(Ignore("repeated_result"))
+
+
+def _owed_by(record: TaskRecord, result: Result) -> Owed | None:
+    """Return the older attempt that a result answers; one that says "unknown" once more answers nothing."""
+    if result.unconfirmed:
+        return None
+    return next((owed for owed in record.owed if owed.attempt == result.attempt), None)
 
 
 def _settle(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, jitter: float) -> None:
     graph_step = turn.graph.step(task_id.step)
-    failure = result.failure
-    kept = record
+    failure, done = result.failure, record
     if failure is None:
-        kept, failure = _keep_output(turn, record, result)
-    retry = failure is not None and may_retry(failure, record.attempt, graph_step.retry)
-    turn.header = budget.settle(turn.header, record.reserved, result, ended=not retry)
+        done, failure = _keep_output(turn, record, result)
+    pool = pool_of(graph_step, record)
+    if failure is not None and failure.kind is ErrorKind.INTERRUPTED:
+        result = result.model_copy(update={"unconfirmed": True})  # Also from a worker that does not know the word yet.
+    turn.header = budget.settle(turn.header, record.reserved, result, pool=pool, ended=failure is None)
     if failure is None:
-        _succeed(turn, graph_step, task_id, kept)
-    elif retry:
-        _retry_later(turn, task_id, record, failure, jitter)
-    else:
-        fail_task(turn, graph_step, task_id.index, failure, record)
+        _succeed(turn, graph_step, task_id, done, was=record.status)
+        return
+    # A worker that was taken for dead may still send its answer.
+    interrupted = failure.kind is ErrorKind.INTERRUPTED
+    record = with_owed(record, pool) if interrupted else replace(record, reserved=None)
+    attempt_failed(turn, task_id, record, failure, cause=result.cause, jitter=jitter, worker=result.worker)
+
+
+def _late(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, owed: Owed) -> None:
+    """Settle the money of an older attempt; a good answer also ends the task where it is still open."""
+    answers = result.failure is None and not record.ended
+    turn.header = budget.confirm(turn.header, owed, result, ended=answers)
+    record = replace(record, owed=tuple(each for each in record.owed if each is not owed))
+    turn.put_task(task_id.step, task_id.index, record)
+    turn.announce("task.answered_late", step=task_id.step, subject=f"{task_id.index}/{result.attempt}")
+    if not answers:
+        return
+    done, failure = _keep_output(turn, record, result)
+    if failure is not None:
+        return
+    graph_step = turn.graph.step(task_id.step)
+    if record.status is TaskStatus.LIVE:
+        # The newer attempt goes on for nothing; what it costs is known when its result comes.
+        pool = pool_of(graph_step, record)
+        turn.header = budget.owe(turn.header, record.reserved, pool=pool)
+        done = replace(done, owed=with_owed(record, pool).owed)
+    _succeed(turn, graph_step, task_id, done, was=record.status)
 
 
 def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRecord, Failure | None]:
     """Return the finished record, its output inline or as a claim check; or why it cannot be kept."""
     limits = turn.environment.limits
-    done = TaskRecord(TaskStatus.DONE, record.attempt, turn.now_ms, truncated=result.truncated)
+    done = TaskRecord(TaskStatus.DONE, record.attempt, turn.now_ms, truncated=result.truncated, owed=record.owed)
     output = result.output
     if result.output_ref is not None:
         return replace(done, output_ref=result.output_ref), None
@@ -82,58 +111,15 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
     return replace(done, output_ref=turn.store(data)), None
 
 
-def _succeed(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord) -> None:
-    turn.put_task(task_id.step, task_id.index, record)
+def _succeed(turn: Turn, graph_step: Step, task_id: TaskId, done: TaskRecord, *, was: TaskStatus) -> None:
+    turn.put_task(task_id.step, task_id.index, done)
     state = turn.step_state(task_id.step)
-    state = replace(state, live=state.live - 1, done=state.done + 1, truncated=state.truncated + record.truncated)
-    turn.set_step(graph_step.name, state)
-    _follow_up(turn, state)
-
-
-def _follow_up(turn: Turn, state: StepState) -> None:
-    """Look at the graph again only where a step may have come to its end: the others cost nothing."""
-    if state.ended >= state.total:
-        advance(turn)
-
-
-def _retry_later(turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failure, jitter: float) -> None:
-    policy = turn.graph.step(task_id.step).retry
-    wait = backoff_ms(record.attempt, policy=policy, jitter=jitter, retry_after_ms=failure.retry_after_ms)
-    waiting = TaskRecord(TaskStatus.RETRYING, record.attempt, turn.now_ms, due_ms=turn.now_ms + wait, failure=failure)
-    turn.put_task(task_id.step, task_id.index, waiting)
-    state = turn.step_state(task_id.step)
-    turn.set_step(task_id.step, replace(state, live=state.live - 1, retrying=state.retrying + 1))
-    turn.announce(
-        "task.retried",
-        step=task_id.step,
-        subject=f"{task_id.index}/{record.attempt}",
-        index=task_id.index,
-        attempt=record.attempt,
-        reason=failure.kind.value,
-        wait_ms=wait,
-    )
-
-
-def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record: TaskRecord | None) -> None:
-    """Settle a task that failed for good, and the job with it where the step cannot do without.
-
-    Args:
-        record: what the task was until now; None where it was never dispatched.
-    """
-    attempt, was = (record.attempt, record.status) if record else (0, None)
-    turn.put_task(graph_step.name, index, TaskRecord(TaskStatus.FAILED, attempt, turn.now_ms, failure=failure))
-    state = turn.step_state(graph_step.name)
     state = replace(
         state,
         live=state.live - (was is TaskStatus.LIVE),
         retrying=state.retrying - (was is TaskStatus.RETRYING),
-        failed=state.failed + 1,
+        done=state.done + 1,
+        truncated=state.truncated + done.truncated,
     )
     turn.set_step(graph_step.name, state)
-    if turn.header.blocked:
-        turn.header = replace(turn.header, blocked=False)  # Something ended: what waits for the budget looks again.
-    turn.announce("task.failed", step=graph_step.name, subject=str(index), index=index, reason=failure.kind.value)
-    if short := shortfall(graph_step, state, failure):
-        end_job(turn, JobStatus.FAILED, short.kind, short.message)
-    else:
-        _follow_up(turn, state)
+    follow_up(turn, state)

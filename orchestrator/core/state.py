@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from headrace.schemas.messages import Failure, ObjectRef
+from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 
 INPUT_PART_BYTES = 262_144
 
@@ -88,6 +88,35 @@ class PoolSpent:
     cost_microusd: int = 0
     call_ms: int = 0
     models: tuple[str, ...] = ()
+    unconfirmed_attempts: int = 0
+    """Attempts of which nobody knows whether the provider did and billed them."""
+    unconfirmed_tokens: int = 0
+    unconfirmed_microusd: int = 0
+    """What they took and cost at most; a budget counts it as spent."""
+    overrun_tokens: int = 0
+    overrun_microusd: int = 0
+    """What attempts took above what was set aside for them."""
+    duplicated: int = 0
+    """Attempts made because an earlier one was interrupted or lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An attempt of unknown fate whose result may still come: what it is booked at until then."""
+
+    attempt: int
+    pool: str
+    tokens: int = 0
+    cost_microusd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEdit:
+    """What an operator put in place of a task's own when he sent it back."""
+
+    pool: str | None = None
+    messages: tuple[tuple[str, str], ...] | None = None
+    """Role and content; None leaves the step's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +193,26 @@ class TaskRecord:
     truncated: bool = False
     failure: Failure | None = None
     reserved: tuple[int, int] | None = None
-    """Upper bound of the attempt that is out, where the job has a budget: tokens, micro-US-dollars."""
+    """Upper bound of the attempt that is out, where one is known: tokens, micro-US-dollars."""
+    free: int = 0
+    """Attempts that do not count against the policy: interrupted, lost, never started, or before a redrive."""
+    kills: int = 0
+    """How often a worker died during it."""
+    stops: int = 0
+    """How often it was interrupted or lost otherwise."""
+    cause: str = ""
+    """Why the last attempt was interrupted, while the next one waits."""
+    owed: tuple[Owed, ...] = ()
+    """Earlier attempts whose result may still come."""
+    history: tuple[AttemptNote, ...] = ()
+    """The last failures, for the dead letter."""
+    edit: TaskEdit | None = None
+    """What a redrive put in place of the task's own."""
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count against the retry policy."""
+        return self.attempt - self.free
 
     @property
     def ended(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from headrace.orchestrator.core.aggregate import REDUCERS
 from headrace.orchestrator.core.document import check_schema_at
 from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
 from headrace.orchestrator.core.steps import (
     LlmPlan,
@@ -17,15 +18,27 @@ from headrace.orchestrator.core.steps import (
     OnError,
     OnErrorMode,
     Require,
-    RetryPolicy,
+    RetryRule,
+    RetryRules,
     Source,
     SplitPlan,
     Step,
     StepKind,
 )
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
-from headrace.schemas.workflow import KINDS, AtLeast, DefaultValue, LlmSpec, Share, SplitSpec, StepSpec
+from headrace.schemas.workflow import (
+    KINDS,
+    AtLeast,
+    DefaultValue,
+    LlmSpec,
+    RetryRuleSpec,
+    RetrySpec,
+    Share,
+    SplitSpec,
+    StepSpec,
+)
 
 DEFAULT_FAN_IN = 8
 _TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight")
@@ -64,7 +77,7 @@ class StepCompiler:
             reducer=spec.reducer,
             fan_in=spec.fan_in or DEFAULT_FAN_IN,
             require=_require(spec),
-            retry=RetryPolicy(spec.retry.attempts, spec.retry.backoff_ms, spec.retry.max_backoff_ms),
+            retry=self._retry(f"{path}.retry", spec.retry),
             timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
             on_error=_on_error(spec),
             max_in_flight=spec.max_in_flight,
@@ -103,9 +116,6 @@ class StepCompiler:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.key != "spread":
             self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
-        if spec.retry.max_backoff_ms < spec.retry.backoff_ms:
-            both = f"max_backoff_ms {spec.retry.max_backoff_ms} is below backoff_ms {spec.retry.backoff_ms}"
-            self._problem(f"{path}.retry", both)
 
     def _check_reduce(self, path: str, spec: StepSpec) -> None:
         if (spec.llm is None) == (spec.reducer is None):
@@ -114,6 +124,25 @@ class StepCompiler:
             self._problem(f"{path}.with", f"unknown reducer {spec.reducer[:80]!r}{suggestion(spec.reducer, REDUCERS)}")
         if spec.llm is None and spec.fan_in is not None:
             self._problem(f"{path}.fan_in", "fan_in belongs to reduce with llm")
+
+    def _retry(self, path: str, spec: RetrySpec) -> RetryRules:
+        """Return what the step says about retries; kinds are named as results name them."""
+        on: dict[ErrorKind, RetryRule] = {}
+        names = {kind.value: kind for kind in NAMEABLE}
+        for name, rule in spec.on.items():
+            if name in names:
+                on[names[name]] = self._rule(f"{path}.on.{name}", rule)
+            elif name in tuple(ErrorKind):
+                self._problem(f"{path}.on.{name}", f"{name} is never tried again, or not the task's to count")
+            else:
+                self._problem(f"{path}.on", f"unknown error kind {name[:80]!r}{suggestion(name, names)}")
+        return RetryRules(self._rule(path, spec), on)
+
+    def _rule(self, path: str, spec: RetryRuleSpec) -> RetryRule:
+        base, longest = spec.backoff_ms, spec.max_backoff_ms
+        if base is not None and longest is not None and longest < base:
+            self._problem(path, f"max_backoff_ms {longest} is below backoff_ms {base}")
+        return RetryRule(spec.attempts, base, longest)
 
     def _source(self, path: str, spec: StepSpec, kind: StepKind) -> tuple[Source | None, tuple[str, ...]]:
         """Return where the items come from; a template that only names a step is that step."""

@@ -5,9 +5,12 @@ Pure: imports nothing that reads a clock, a file, a socket or a random number.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from headrace.schemas.errors import ErrorKind
 
 
 class StepKind(StrEnum):
@@ -69,12 +72,34 @@ class Require:
 class RetryPolicy:
     """How often a task is tried, and how long it waits in between."""
 
-    attempts: int = 3
+    attempts: int
     """Attempts in all, the first included."""
-    backoff_ms: int = 500
+    backoff_ms: int
     """The base of the exponential backoff."""
-    max_backoff_ms: int = 30_000
+    max_backoff_ms: int
     """The longest wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """What a step says about retries; what it leaves out is left to the error kind's default."""
+
+    attempts: int | None = None
+    """Attempts in all, the first included."""
+    backoff_ms: int | None = None
+    """The base of the exponential backoff."""
+    max_backoff_ms: int | None = None
+    """The longest wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """Everything that a step says about retries; `retry.policy_for` makes a policy of it."""
+
+    general: RetryRule = RetryRule()
+    """For every kind where another attempt can help."""
+    on: Mapping[ErrorKind, RetryRule] = field(default_factory=dict)
+    """For single kinds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +180,7 @@ class Step:
     """The most inputs of one reducing call."""
     require: Require = field(default_factory=Require)
     """How many items must succeed."""
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryRules = field(default_factory=RetryRules)
     """How its tasks are tried again."""
     timeout_ms: int | None = None
     """How long a call may take; None leaves it to the pool."""

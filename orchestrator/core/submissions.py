@@ -67,7 +67,8 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
         parts, ref = [], turn.store(accepted.input_text.encode())
     for number, text in enumerate(parts):
         turn.put(input_key(turn.job_id, number), InputPart(text))
-    turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
+    if turn.record(workflow_key(graph.sha256)) is None:
+        turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
     spending = submission.budget
     turn.header = JobHeader(
         job_id=turn.job_id,

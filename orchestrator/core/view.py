@@ -22,6 +22,14 @@ class Limits:
     retention_ms: int = 86_400_000
     max_job_bytes: int = 16_777_216
     """Largest input of a job, as JSON."""
+    queue_limit_ms: int = 432_000_000
+    """How long a task may wait for a worker before it is dispatched anew: within the retention of task topics."""
+    lost_grace_ms: int = 60_000
+    """How long a task whose offset is done has beyond its call's time before it counts as lost."""
+    max_kills: int = 3
+    """So many workers that died during a task put it into quarantine."""
+    max_stops: int = 10
+    """So many attempts that were interrupted or lost otherwise end a task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside
+from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside, SetTaskAside
 from headrace.orchestrator.core.events import Event, TaskFailed, TaskSucceeded
 from headrace.schemas.codec import Record
 
@@ -33,9 +33,13 @@ class Batch:
             if isinstance(effect, DispatchTask):
                 self.dispatched += 1
                 self.counts["dispatched", effect.task.pool, effect.task.lane.value] += 1
+                if effect.after:
+                    self.counts["retried", effect.task.pool, effect.after] += 1
+                if effect.cause:
+                    self.counts["duplicated", effect.task.pool, effect.cause] += 1
             elif isinstance(effect, EmitOutcome) and not effect.repeat:
                 self.counts["job", effect.status] += 1
             elif isinstance(effect, Ignore) and isinstance(event, TaskSucceeded | TaskFailed):
                 self.counts["ignored", effect.reason] += 1
-            elif isinstance(effect, SetAside):
+            elif isinstance(effect, SetAside | SetTaskAside):
                 self.counts["dead_letter", "", effect.reason] += 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
-from headrace.orchestrator.core.effects import SetAside
+from headrace.orchestrator.core.effects import SetAside, SetTaskAside
 from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
@@ -16,23 +17,29 @@ from headrace.orchestrator.core.events import (
     JobBroke,
     JobRefused,
     JobSubmitted,
+    TaskLost,
     TimerFired,
 )
-from headrace.orchestrator.core.state import Decision
+from headrace.orchestrator.core.flights import Flight
+from headrace.orchestrator.core.state import Decision, TaskRecord
 from headrace.orchestrator.core.view import JobView
-from headrace.orchestrator.core.window import Channel, DispatchWindow, Grant, Standing
+from headrace.orchestrator.core.window import Channel as WindowChannel
+from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
-from headrace.orchestrator.shell.letters import Source, chain, dead_letter
+from headrace.orchestrator.shell.letters import Source, chain, dead_letter, task_letter
+from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
+from headrace.schemas.codec import Record
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
-from headrace.schemas.messages import DeadLetter
+from headrace.schemas.messages import DeadLetter, Lane
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
+COLLECT_LIMIT = 64
 
 
 class Machine(Protocol):
@@ -41,6 +48,8 @@ class Machine(Protocol):
     def step(self, view: JobView, event: Event, now_ms: int) -> Decision: ...
 
     def standing(self, view: JobView) -> Standing | None: ...
+
+    def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
 
 
 class Decider:
@@ -55,6 +64,7 @@ class Decider:
         topics: names of the topics.
         by: the name of this process, for dead letters.
         max_markers: most finished jobs that a partition remembers (kafka-mechanics B6).
+        jitter: draws from [0, 1).
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class Decider:
         by: str,
         max_markers: int,
         now_ms: Callable[[], int],
+        jitter: Callable[[], float],
     ) -> None:
         self._machine = machine
         self._intake = intake
@@ -79,6 +90,7 @@ class Decider:
         self._by = by
         self._max_markers = max_markers
         self._now_ms = now_ms
+        self._jitter = jitter
         self._home: dict[str, int] = {}
         """The partition of every job that has a standing with the window."""
 
@@ -130,7 +142,18 @@ class Decider:
         while fired < at_most and (key := partition.store.timers.take(until)) is not None:
             self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
             fired += 1
+        while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
+            self._lose(batch, partition, flight)
+            fired += 1
         return fired
+
+    def _lose(self, batch: Batch, partition: Partition, flight: Flight) -> None:
+        """Give up an attempt whose offset is done, unless its result came after all."""
+        if partition.store.is_out(flight.key, flight.attempt):
+            task_id = flight.key.removeprefix("task/")
+            message = "its offset is done, or its time to be begun is over, and no result came"
+            event = TaskLost(task_id, flight.attempt, message, self._jitter())
+            self._step(batch, partition, task_id.split("/")[0], event, None)
 
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
@@ -151,6 +174,15 @@ class Decider:
         self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
         self._stand(partition, grant.job_id)
 
+    def collect(self) -> None:
+        """Tombstone workflow texts that no job uses any more.
+
+        Before the batch's records are decided: a job accepted after this finds the text gone and writes it anew.
+        """
+        for partition in self._partitions.values():
+            gone = partition.store.workflows.unused(self._now_ms(), COLLECT_LIMIT)
+            partition.store.put(dict.fromkeys(gone))
+
     def close(self, batch: Batch, jobs: int, limit: int = CLOSING_LIMIT) -> bool:
         """Tombstone some records of some finished jobs; return whether there were any."""
         found = False
@@ -161,6 +193,16 @@ class Decider:
             if jobs <= 0:
                 break
         return found
+
+    def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
+        """Return where a live task went; None where its job cannot be read any more."""
+        job_id, step, _ = key.removeprefix("task/").split("/")
+        try:
+            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, record)
+        except Exception:
+            log.exception("channel.unknown", key=key)
+            return None
+        return Channel(self._topics.tasks(pool, Lane(lane)), timeout_ms)
 
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +217,7 @@ class Decider:
         for job_id in jobs:
             self._stand(partition, job_id)
 
-    def held_back(self) -> dict[Channel, int]:
+    def held_back(self) -> dict[WindowChannel, int]:
         """Return the tasks that wait here for room, by pool and lane."""
         return self._window.held_back()
 
@@ -213,9 +255,8 @@ class Decider:
         now_ms = self._now_ms()
         try:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
-            records = self._encoder.encode(
-                decision.effects, partition.number, lambda effect: self._letter(source, effect, job_id, now_ms)
-            )
+            letter = partial(self._letter, source, job_id=job_id, now_ms=now_ms)
+            records = self._encoder.encode(decision.effects, partition.number, letter)
         except DependencyUnavailable:
             raise
         except Exception as error:
@@ -293,7 +334,12 @@ class Decider:
         batch.records.append(self._encoder.dead_letter(letter))
         batch.counts["dead_letter", source.topic, reason] += 1
 
-    def _letter(self, source: Source | None, effect: SetAside, job_id: str, now_ms: int) -> DeadLetter | None:
+    def _letter(
+        self, source: Source | None, effect: SetAside | SetTaskAside, task: Record | None, *, job_id: str, now_ms: int
+    ) -> DeadLetter | None:
+        if isinstance(effect, SetTaskAside):
+            assert task is not None
+            return task_letter(effect, written=task, found=source, at_ms=now_ms, by=self._by)
         if source is None:
             log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
             return None

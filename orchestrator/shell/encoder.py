@@ -7,6 +7,7 @@ A record that cannot be written must be found before `begin_transaction`, while 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, assert_never
 
 from headrace.orchestrator.core.effects import (
@@ -17,8 +18,10 @@ from headrace.orchestrator.core.effects import (
     Ignore,
     PublishControl,
     SetAside,
+    SetTaskAside,
     StoreObject,
 )
+from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import StateRecord
 from headrace.schemas.codec import (
@@ -46,6 +49,10 @@ RECORD_OVERHEAD_BYTES = 256
 
 class Unwritable(ContractError):
     """An effect that no topic would take."""
+
+
+Aside = Callable[[SetAside | SetTaskAside, Record | None], DeadLetter | None]
+"""Makes the dead letter of the record in hand, or of a task with its record; None where there is no such record."""
 
 
 class Objects(Protocol):
@@ -85,9 +92,7 @@ class Encoder:
         self._task_headers = schema_headers(Task)
         self._source = f"/headrace/{topics.prefix}"
 
-    def encode(
-        self, effects: Iterable[Effect], home: int, aside: Callable[[SetAside], DeadLetter | None]
-    ) -> list[Record]:
+    def encode(self, effects: Iterable[Effect], home: int, aside: Aside) -> list[Record]:
         """Return the records of one event's effects; objects are stored on the way.
 
         Args:
@@ -103,7 +108,7 @@ class Encoder:
         for effect in effects:
             match effect:
                 case DispatchTask():
-                    records.append(self._task(effect))
+                    records.append(replace(self._task(effect), ref=_flight(effect.task, home)))
                 case EmitOutcome():
                     records.append(self._outcome(effect, home))
                 case EmitEvent():
@@ -113,7 +118,11 @@ class Encoder:
                 case StoreObject():
                     self._store(effect)
                 case SetAside():
-                    if (letter := aside(effect)) is not None:
+                    if (letter := aside(effect, None)) is not None:
+                        records.append(self.dead_letter(letter))
+                case SetTaskAside():
+                    task = self._task(DispatchTask(effect.task, effect.task.task_id))
+                    if (letter := aside(effect, task)) is not None:
                         records.append(self.dead_letter(letter))
                 case Ignore():
                     pass
@@ -211,6 +220,11 @@ class Encoder:
             if size > limit:
                 raise Unwritable(f"a record of {size} bytes for {record.topic}, which takes {limit}", kind="too_large")
         return record
+
+
+def _flight(task: Task, home: int) -> tuple[int, Flight]:
+    """Return what is kept of a task that goes out, with its home: see `core.flights`."""
+    return home, Flight(f"task/{task.task_id}", task.attempt, task.timeout_ms)
 
 
 def _from_base64(text: str) -> bytes:

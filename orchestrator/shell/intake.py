@@ -15,6 +15,7 @@ from headrace.orchestrator.core.events import (
     JobSubmitted,
     Signalled,
     TaskFailed,
+    TaskRedriven,
     TaskSucceeded,
 )
 from headrace.orchestrator.shell.letters import Source
@@ -22,17 +23,20 @@ from headrace.schemas.codec import (
     FORWARDED_HEADER,
     TRACE_HEADERS,
     Record,
+    canonical_json,
     decode,
     header_map,
 )
 from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
 from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
-from headrace.schemas.messages import Result, Submission
+from headrace.schemas.messages import Redrive, Result, Submission
 
 SUBMITTED_HEADER = "x-submitted-at-ms"
 REFUSED_HEADER = "x-refused"
 """On a stub that goes home in place of a submission that is too large to be sent there: why it is refused."""
 CONTENT_HEADER = "x-content-sha256"
+COMMANDS = ("cancel", "signal", "redrive")
+"""What is said about a job and is none itself: it has no outcome of its own, so what cannot be read is set aside."""
 ROOM_BYTES = 8_192
 """What a forwarded record's key and headers may need beside its value."""
 
@@ -145,6 +149,8 @@ class Intake:
             return self._mismatch(source, at_ms, submission, job_id)
         try:
             return Arrived(job_id, self._event(submission, headers, at_ms))
+        except ContractError as error:
+            return Aside("invalid_redrive", _say(error), job_id)
         except ValueError:
             return Arrived(job_id, _refused(source, at_ms, "the input has numbers that JSON lacks (NaN, Infinity)"))
 
@@ -153,6 +159,8 @@ class Intake:
             return CancelRequested(at_ms)
         if submission.type == "signal":
             return Signalled(submission.name or "")
+        if submission.type == "redrive":
+            return _redrive(submission)
         content_hash = self._content_hash(submission.workflow, submission.input)
         return JobSubmitted(submission, content_hash, at_ms, _trace(headers))
 
@@ -166,7 +174,7 @@ class Intake:
     def _unreadable(self, source: Source, headers: dict[str, str], at_ms: int, error: ContractError) -> Meaning:
         """Reject under the id that can still be made out; without one, and for a cancel or signal, set aside."""
         kind, value_id = _glance(source.value)
-        if kind in ("cancel", "signal"):
+        if kind in COMMANDS:
             return Aside(error.kind, _say(error))
         try:
             job_id = check_job_id(value_id if value_id is not None else (source.key or b"").decode())
@@ -181,7 +189,7 @@ class Intake:
         kind, value_id = _glance(source.value)
         size = len(source.value or b"")
         message = f"the submission has {size:,} bytes, the limit is {self._max_bytes:,}: split it into several jobs"
-        if kind in ("cancel", "signal"):
+        if kind in COMMANDS:
             return Aside("too_large", message)
         try:
             job_id = check_job_id(value_id if value_id is not None else self._id_of(source))
@@ -231,6 +239,12 @@ class Intake:
         kept.append((FORWARDED_HEADER, b"%d:%d" % (source.partition, source.offset)))
         kept.append((SUBMITTED_HEADER, b"%d" % at_ms))
         return Forward(Record(source.topic, source.key or job_id.encode(), source.value, home, kept))
+
+
+def _redrive(submission: Submission) -> TaskRedriven:
+    edit = decode(Redrive, canonical_json(submission.payload or {}))
+    messages = None if edit.messages is None else tuple((each.role, each.content) for each in edit.messages)
+    return TaskRedriven(submission.name or "", edit.pool, messages)
 
 
 def _refused(source: Source, at_ms: int, message: str) -> JobRefused:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 
-from headrace.schemas.codec import REDRIVES_HEADER
+from headrace.orchestrator.core.effects import SetTaskAside
+from headrace.schemas.codec import REDRIVES_HEADER, Record
 from headrace.schemas.messages import DeadLetter, Origin
 
 MAX_VALUE_BYTES = 600_000
@@ -60,6 +61,24 @@ def dead_letter(
         headers=_headers(source),
         redrives=_redrives(source),
     )
+
+
+def task_letter(effect: SetTaskAside, *, written: Record, found: Source | None, at_ms: int, by: str) -> DeadLetter:
+    """Return the dead letter of a task that failed for good: the task as it was last dispatched, and what was tried.
+
+    Args:
+        written: the task's record as it went to its topic.
+        found: the result after which nothing more was tried; None where the orchestrator found out by itself.
+    """
+    task = effect.task
+    place = (found.topic, found.partition, found.offset) if found else (written.topic, -1, -1)
+    source = Source(*place, written.key, written.value, tuple(written.headers))
+    letter = dead_letter(
+        source, reason=effect.reason, message=effect.message, at_ms=at_ms, by=by, job_id=task.job_id,
+        errors=tuple(f"attempt {note.attempt}: {note.kind.value}: {note.message}" for note in effect.history[::-1]),
+    )  # fmt: skip
+    about = {"task_id": task.task_id, "pool": task.pool, "tenant": task.tenant, "workflow": task.workflow}
+    return letter.model_copy(update={**about, "attempts": effect.history})
 
 
 def _headers(source: Source) -> tuple[tuple[str, str], ...]:

@@ -48,12 +48,12 @@ class LogClock:
             now_ms: the time.
             unread: partitions of which results were fetched and are not decided yet.
         """
-        due = [p for p in partitions if (at := p.store.timers.next_due_ms()) is not None and at <= now_ms]
-        unsure = [p for p in due if p.number not in unread and self.horizon_ms(p) < (p.store.timers.next_due_ms() or 0)]
+        due = [p for p in partitions if (at := p.store.next_due_ms()) is not None and at <= now_ms]
+        unsure = [p for p in due if p.number not in unread and self.horizon_ms(p) < (p.store.next_due_ms() or 0)]
         if unsure and time.monotonic() - self._asked_at >= ASK_EVERY_S:
             self._look(unsure, now_ms)
             self._asked_at = time.monotonic()
-        return [p for p in due if self.horizon_ms(p) >= (p.store.timers.next_due_ms() or 0)]
+        return [p for p in due if self.horizon_ms(p) >= (p.store.next_due_ms() or 0)]
 
     def horizon_ms(self, partition: Partition) -> int:
         """Return the time up to which the partition's timers may fire."""

@@ -13,6 +13,7 @@ from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
+from headrace.orchestrator.shell.lost_tasks import LostTasks
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
@@ -29,6 +30,8 @@ INTERACTIVE_MS = 10
 CLOSING_JOBS = 4
 HELD_EVERY_S = 1.0
 """How often the gauge of tasks held back is set."""
+COLLECT_EVERY_S = 1.0
+"""How often texts are looked for that no job uses."""
 FENCED_LIMIT = 5
 """Fenced so often within a minute, another living process has this one's slot."""
 
@@ -37,7 +40,7 @@ class Loop:
     """Reads, decides, writes, applies.
 
     1. Poll what there is, rebalances included.
-    2. Follow the assignment: let go, restore, take over.
+    2. Follow the assignment: let go, restore, take over; now and then drop what no job uses.
     3. Decide each record in log order.
     4. Fire timers where the log is caught up.
     5. Deal room to jobs that want to dispatch.
@@ -53,6 +56,7 @@ class Loop:
         decider: decides.
         writer: writes.
         clock: up to when timers may fire.
+        lost: finds tasks that nobody will answer.
         now_ms: the time.
         beat: told each time the loop comes round.
     """
@@ -67,6 +71,7 @@ class Loop:
         decider: Decider,
         writer: Writer,
         clock: LogClock,
+        lost: LostTasks,
         now_ms: Callable[[], int],
         beat: Callable[[], None] = lambda: None,
     ) -> None:
@@ -77,6 +82,7 @@ class Loop:
         self._decider = decider
         self._writer = writer
         self._clock = clock
+        self._lost = lost
         self._now_ms = now_ms
         self._beat = beat
         self._stopping = False
@@ -85,6 +91,7 @@ class Loop:
         self._refusals = 0
         self._fenced: list[float] = []
         self._held_at = 0.0
+        self._collected_at = 0.0
         self.trouble: str | None = None
         """Why no work is done now, for readiness."""
 
@@ -125,6 +132,9 @@ class Loop:
         self._input.poll(self._patience_s(), self._room())  # 1
         self._ownership.follow()  # 2
         batch, limit = Batch(), self._cut()
+        if time.monotonic() - self._collected_at >= COLLECT_EVERY_S:
+            self._collected_at = time.monotonic()
+            self._decider.collect()
         self._decide(batch, *limit)
         if batch.next or self._writer.changed():
             self._commit(batch)  # 7, 8
@@ -140,6 +150,7 @@ class Loop:
                 if time.monotonic() > deadline:
                     break
             partitions = self._ownership.working.values()
+            self._lost.look(self._ownership.working)
             for partition in self._clock.allow(partitions, self._now_ms(), self._input.unread()):  # 4
                 self._decider.fire(batch, partition, self._clock.horizon_ms(partition), records)
             self._more = self._decider.deal(batch, records)  # 5
@@ -250,7 +261,7 @@ class Loop:
             return 0.0
         now_ms, wait = self._now_ms(), IDLE_S
         for partition in self._ownership.working.values():
-            due = partition.store.timers.next_due_ms()
+            due = partition.store.next_due_ms()
             if due is not None:
                 wait = min(wait, max(0.005, (due - now_ms) / 1000))
         return wait

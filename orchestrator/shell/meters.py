@@ -41,6 +41,10 @@ def committed(batch: Batch, seconds: float, partitions: Iterable[Partition]) -> 
         match what:
             case ("dispatched", pool, lane):
                 metrics.DISPATCHED.labels(pool, lane).inc(count)
+            case ("retried", pool, kind):
+                metrics.RETRIES.labels(pool, kind).inc(count)
+            case ("duplicated", pool, cause):
+                metrics.DUPLICATED.labels(pool, cause).inc(count)
             case ("job", status):
                 metrics.JOBS.labels(status).inc(count)
             case ("ignored", reason):

@@ -11,6 +11,7 @@ from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.decider import Decider
 from headrace.orchestrator.shell.input import Input
+from headrace.orchestrator.shell.lost_tasks import LostTasks
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restored, Restorer
 from headrace.orchestrator.shell.store import PartitionStore
@@ -28,6 +29,7 @@ class Ownership:
 
     Args:
         working: the partitions that are worked; others hold it too and see them come and go.
+        lost: told which partitions were taken over.
         make_store: an empty store for a partition.
     """
 
@@ -42,9 +44,11 @@ class Ownership:
         decider: Decider,
         input: Input,
         topics: Topics,
+        lost: LostTasks,
         make_store: Callable[[int], PartitionStore],
     ) -> None:
         self.working = working
+        self._lost = lost
         self._warm: dict[int, Partition] = {}
         self._assignment = assignment
         self._restorer = restorer
@@ -116,6 +120,7 @@ class Ownership:
             partition.store.rollback()
             self._warm[p] = partition
             self._decider.forget(p)
+            self._lost.let_go(p)
         self._wanted.pop(p, None)
         self._reading.pop(p, None)
         self._restored.pop(p, None)
@@ -156,4 +161,5 @@ class Ownership:
             self.working[p] = partition
             del self._warm[p], self._restored[p]
             self._decider.stand_again(partition, partition.store.running())
+            self._lost.taken_over(p)
         log.info("partitions.taken_over", partitions=[partition.number for partition in taken])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from headrace.orchestrator.core.flights import Flights
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
@@ -14,12 +15,14 @@ from headrace.orchestrator.core.state import (
     Phase,
     StateRecord,
     TaskRecord,
+    TaskStatus,
     cursor_key,
     job_key,
     marker_key,
 )
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView
 from headrace.orchestrator.shell.timers import Timers
+from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
 
 
 @dataclass(slots=True)
@@ -70,6 +73,8 @@ class PartitionStore:
         self._closing: dict[str, None] = {}
         self._looked_at: dict[str, None] = {}
         self.timers = Timers(self._base.get)
+        self.workflows = WorkflowRefs()
+        self.flights = Flights(environment.limits.lost_grace_ms)
 
     # ── Reading ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -95,6 +100,20 @@ class PartitionStore:
     def knows(self, job_id: str) -> bool:
         """Return whether the job runs here, or ended here and is remembered."""
         return self.get(job_key(job_id)) is not None or self.get(marker_key(job_id)) is not None
+
+    def is_out(self, key: str, attempt: int) -> bool:
+        """Return whether a task waits for the result of this attempt, by what is committed."""
+        record = self._base.get(key)
+        return isinstance(record, TaskRecord) and record.status is TaskStatus.LIVE and record.attempt == attempt
+
+    def task_keys(self) -> list[str]:
+        """Return the keys of all task records, finished ones included."""
+        return [key for key in self._base if key.startswith("task/")]
+
+    def next_due_ms(self) -> int | None:
+        """Return when the next timer fires, or the next suspect's time is over."""
+        due, lost = self.timers.next_due_ms(), self.flights.next_due_ms()
+        return min(due, lost) if due is not None and lost is not None else due if lost is None else lost
 
     def running(self) -> list[str]:
         """Return the jobs that run, by their committed headers."""
@@ -141,6 +160,7 @@ class PartitionStore:
             self._apply(key, record)
         self._forget_batch()
         self.timers.settle()
+        self.flights.settle()
 
     def rollback(self) -> None:
         """Forget this batch's changes, and what was derived from them."""
@@ -148,6 +168,7 @@ class PartitionStore:
             self._views.pop(job_id, None)
         self._forget_batch()
         self.timers.restore()
+        self.flights.restore()
 
     def load(self, records: Iterable[tuple[str, StateRecord | None]], offset: int) -> None:
         """Apply records of the changelog, and note up to where it is read. Views may be stale after that: dropped."""
@@ -155,6 +176,7 @@ class PartitionStore:
             self._apply(key, record)
         self.offset = max(self.offset, offset)
         self._views.clear()
+        self.flights.clear()
 
     def _apply(self, key: str, record: StateRecord | None) -> None:
         before = self._base.get(key)
@@ -165,6 +187,7 @@ class PartitionStore:
         else:
             self._base[key] = record
         self.timers.note(key, before, record)
+        self.workflows.note(key, before, record)
         closing = isinstance(record, JobHeader) and record.phase is Phase.CLOSING
         if closing or key.startswith("job/"):
             self._note_closing(key.removeprefix("job/"), closing)

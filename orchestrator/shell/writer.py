@@ -64,6 +64,8 @@ class Writer:
             raise WriteRefused(error.message) from None
         committed = self._session.write(records, offsets=self._offsets(batch, written), group=self._group)
         self._note_offsets(committed)
+        for (home, flight), topic, p, offset in committed.places:
+            self._working[home].store.flights.sent(flight, (topic, p), offset)
         return committed.seconds
 
     def take_over(self, partitions: Iterable[Partition]) -> None:

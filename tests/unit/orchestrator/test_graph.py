@@ -138,7 +138,20 @@ def test_all_problems_come_at_once_each_with_its_place():
         ({**llm(), "on_error": "ignore"}, "use fail, skip"),
         ({**llm(), "key": "session"}, "not yet: key 'session'"),
         ({**llm(), "when": "{{ input.x }}"}, "not yet: 'when'"),
-        ({**llm(), "retry": {"on": ["timeout"]}}, "not yet: 'on'"),
+        ({**llm(), "retry": {"on": ["timeout"]}}, "steps.s.retry.on: a mapping is needed"),
+        (
+            {**llm(), "retry": {"on": {"timeot": {"attempts": 2}}}},
+            "did you mean 'timeout'?",
+        ),
+        (
+            {**llm(), "retry": {"on": {"cancelled": {"attempts": 2}}}},
+            "cancelled is never tried again",
+        ),
+        ({**llm(), "retry": {"on": {"auth": {"attemps": 2}}}}, "did you mean 'attempts'"),
+        (
+            {**llm(), "retry": {"on": {"auth": {"backoff_ms": 9, "max_backoff_ms": 8}}}},
+            "steps.s.retry.on.auth: max_backoff_ms 8 is below backoff_ms 9",
+        ),
         ({"vote": {}}, "not yet: 'vote'"),
         ({"llm": {"pool": "small"}}, "prompt or messages is missing"),
         ({"llm": {"pool": "small", "prompt": "a", "messages": [{"role": "user", "content": "b"}]}}, "in place of"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -261,28 +260,6 @@ def test_a_confidential_job_never_reaches_a_public_pool() -> None:
     world.run()
     assert world.outcome("a").status is JobStatus.REJECTED
     assert world.dispatched == []
-
-
-def test_cancel_ends_the_job_and_orders_its_tasks_stopped() -> None:
-    world = World()
-    world.submit("a", FAN, {"items": list("abc")})
-    world.deal()
-    decision = world.take("a", CancelRequested(world.now_ms))
-    assert any(isinstance(effect, PublishControl) and effect.control for effect in decision.effects)
-    world.run()
-    assert (world.outcome("a").status, world.outcome("a").reason) == (JobStatus.CANCELLED, ErrorKind.CANCELLED)
-
-
-def test_a_deadline_ends_the_job() -> None:
-    world = World()
-    deadline = datetime.fromtimestamp((world.now_ms + 1_000) / 1000, tz=UTC)
-    world.submit("a", ONE, {"word": "x"}, deadline=deadline)
-    world.deal()
-    assert world.tasks[0].not_after_ms == world.now_ms + 1_000
-    assert not world.take("a", TimerFired(job_key("a"))).changes, "not yet"
-    world.now_ms += 1_000
-    world.take("a", TimerFired(job_key("a")))
-    assert (world.outcome("a").status, world.outcome("a").reason) == (JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED)
 
 
 def test_after_the_retention_nothing_is_left() -> None:

@@ -172,10 +172,10 @@ def test_what_templates_do_not_have_is_refused_when_they_are_compiled(source):
 def test_what_spins_swells_or_reaches_out_is_refused_quickly(source):
     references(source)
     for run in (render, evaluate):
-        began = time.perf_counter()
+        began = time.process_time()
         with pytest.raises(RenderError):
             run(source, CONTEXT)
-        assert time.perf_counter() - began < 3
+        assert time.process_time() - began < 3
 
 
 def test_bounds_say_too_large_and_missing_values_say_invalid_input():
@@ -209,7 +209,7 @@ def test_rendering_a_simple_prompt_takes_microseconds():
 
 
 def _timed(source):
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(500):
         render(source, CONTEXT)
-    return (time.perf_counter() - began) / 500
+    return (time.process_time() - began) / 500

@@ -1,0 +1,201 @@
+"""An attempt failed, was interrupted, or is lost: another one is made, or the task is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headrace.orchestrator.core import budget
+from headrace.orchestrator.core.dispatch import pool_of, task_again
+from headrace.orchestrator.core.effects import Ignore, SetTaskAside
+from headrace.orchestrator.core.events import TaskLost
+from headrace.orchestrator.core.graph import Step
+from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.progress import advance, shortfall
+from headrace.orchestrator.core.retry import backoff_ms, policy_for
+from headrace.orchestrator.core.state import JobHeader, Owed, Phase, StepState, TaskRecord, TaskStatus
+from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.view import Limits
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.ids import TaskId
+from headrace.schemas.messages import AttemptNote, Failure, JobStatus
+
+MAX_HISTORY = 10
+MAX_NOTE = 200
+NOT_STARTED_WAIT_MS = 5_000
+"""How long a task waits that no worker began in time: clocks that differ must not make it go in circles."""
+LOST = "lost"
+"""The cause of an interruption that the orchestrator found out by itself; workers report ``kill`` and ``stop``."""
+_NOT_STARTED = (ErrorKind.DEADLINE_EXCEEDED, ErrorKind.CANCELLED)
+"""What a worker refused, though the job runs: it waited beyond its queue limit, or an order of an earlier job of the
+same id was not lifted yet. The job's own deadline and its own cancel end it before such a result is read."""
+_SILENT = (ErrorKind.CANCELLED, ErrorKind.DEADLINE_EXCEEDED, ErrorKind.BUDGET_EXCEEDED)
+"""Failures that are no news to an operator."""
+
+
+def attempt_failed(
+    turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failure, *, cause: str, jitter: float, worker: str = ""
+) -> None:
+    """Decide what follows a failed attempt whose money is booked already.
+
+    Args:
+        record: the task as it was while the attempt was out; its `owed` already names the attempt where it must.
+        cause: why it was interrupted, where it was.
+        jitter: in [0, 1).
+        worker: who reported it, for the history.
+    """
+    graph_step = turn.graph.step(task_id.step)
+    record = _noted(turn, graph_step, record, failure, worker)
+    wait = _wait_ms(turn, graph_step, record := _counted(record, failure, cause), failure, jitter)
+    if wait is None:
+        _give_up(turn, graph_step, task_id, record, failure)
+    else:
+        _retry_later(turn, task_id, record, failure, wait)
+
+
+def task_lost(turn: Turn, event: TaskLost) -> None:
+    """Book the attempt that nobody will answer at its upper bound, and go on as after an interruption."""
+    header, task_id = turn.header_or_none(), TaskId.parse(event.task_id)
+    record = turn.task(task_id.step, task_id.index)
+    if not _is_out(header, record, event.attempt):
+        turn.effect(Ignore("not_lost"))
+        return
+    assert record is not None
+    pool = pool_of(turn.graph.step(task_id.step), record)
+    turn.header = budget.owe(turn.header, record.reserved, pool=pool)
+    record = with_owed(record, pool)
+    failure = Failure(kind=ErrorKind.INTERRUPTED, message=event.message[:500])
+    turn.announce("task.lost", step=task_id.step, subject=f"{task_id.index}/{event.attempt}", index=task_id.index)
+    attempt_failed(turn, task_id, record, failure, cause="" if event.overdue else LOST, jitter=event.jitter)
+
+
+def _is_out(header: JobHeader | None, record: TaskRecord | None, attempt: int) -> bool:
+    running = header is not None and header.phase is Phase.RUNNING
+    return running and record is not None and record.status is TaskStatus.LIVE and record.attempt == attempt
+
+
+def with_owed(record: TaskRecord, pool: str) -> TaskRecord:
+    """Return the record with its attempt noted as one whose result may still come."""
+    tokens, microusd = record.reserved or (0, 0)
+    return replace(record, owed=(*record.owed, Owed(record.attempt, pool, tokens, microusd)), reserved=None)
+
+
+def _noted(turn: Turn, graph_step: Step, record: TaskRecord, failure: Failure, worker: str) -> TaskRecord:
+    note = AttemptNote(
+        attempt=record.attempt,
+        kind=failure.kind,
+        message=failure.message[:MAX_NOTE],
+        at_ms=turn.now_ms,
+        pool=pool_of(graph_step, record),
+        worker=worker[:MAX_NOTE],
+    )
+    return replace(record, history=(*record.history, note)[-MAX_HISTORY:])
+
+
+def _counted(record: TaskRecord, failure: Failure, cause: str) -> TaskRecord:
+    """Return the record with an attempt taken out of the policy's count where it was not the task's fault."""
+    if failure.kind not in (*_NOT_STARTED, ErrorKind.INTERRUPTED):
+        return replace(record, cause="")
+    died = cause in ("kill", LOST)
+    return replace(
+        record, free=record.free + 1, kills=record.kills + died, stops=record.stops + (not died), cause=cause
+    )
+
+
+def _wait_ms(turn: Turn, graph_step: Step, record: TaskRecord, failure: Failure, jitter: float) -> int | None:
+    """Return how long to wait before the next attempt; None where there is none."""
+    if failure.kind in _NOT_STARTED:
+        return None if _used_up(record, turn.environment.limits) else NOT_STARTED_WAIT_MS
+    policy = policy_for(failure.kind, graph_step.retry)
+    if failure.kind is ErrorKind.INTERRUPTED:
+        times = record.kills + record.stops
+        if _used_up(record, turn.environment.limits):
+            return None
+        # The first time another worker takes it at once: whoever waits has waited long enough.
+        return backoff_ms(times - 1, policy=policy, jitter=jitter) if times > 1 else 0
+    if record.counted >= policy.attempts:
+        return None
+    return backoff_ms(record.counted, policy=policy, jitter=jitter, retry_after_ms=failure.retry_after_ms)
+
+
+def _used_up(record: TaskRecord, limits: Limits) -> bool:
+    return record.kills >= limits.max_kills or record.stops >= limits.max_stops
+
+
+def _retry_later(turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failure, wait_ms: int) -> None:
+    was = record.status
+    waiting = replace(
+        record,
+        status=TaskStatus.RETRYING,
+        at_ms=turn.now_ms,
+        due_ms=turn.now_ms + wait_ms,
+        failure=failure,
+        reserved=None,
+    )
+    turn.put_task(task_id.step, task_id.index, waiting)
+    state = turn.step_state(task_id.step)
+    live, retrying = was is TaskStatus.LIVE, was is TaskStatus.RETRYING
+    turn.set_step(task_id.step, replace(state, live=state.live - live, retrying=state.retrying + 1 - retrying))
+    turn.announce(
+        "task.retried",
+        step=task_id.step,
+        subject=f"{task_id.index}/{record.attempt}",
+        index=task_id.index,
+        attempt=record.attempt,
+        reason=failure.kind.value,
+        wait_ms=wait_ms,
+    )
+
+
+def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, failure: Failure) -> None:
+    reason = "exhausted"
+    if failure.kind is ErrorKind.INTERRUPTED:
+        if record.kills >= turn.environment.limits.max_kills:
+            reason = "quarantined"
+        times = f"interrupted {record.kills + record.stops} times, {record.kills} of them by the death of its worker"
+        failure = failure.model_copy(update={"message": f"{reason}: {times}; last: {failure.message}"[:1_000]})
+    if failure.kind not in _SILENT and (task := task_again(turn, graph_step, task_id.index, record)) is not None:
+        turn.effect(SetTaskAside(reason, failure.message, task, record.history))
+    turn.header = budget.count_task(turn.header, pool_of(graph_step, record))
+    fail_task(turn, graph_step, task_id.index, failure, record)
+
+
+def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record: TaskRecord | None) -> None:
+    """Settle a task that failed for good, and the job with it where the step cannot do without.
+
+    Args:
+        record: what the task was until now; None where it was never dispatched.
+    """
+    was = record.status if record else None
+    before = record or TaskRecord(TaskStatus.LIVE, 0, turn.now_ms)
+    failed = replace(
+        before,
+        status=TaskStatus.FAILED,
+        at_ms=turn.now_ms,
+        due_ms=None,
+        failure=failure,
+        reserved=None,
+        cause="",
+        history=(),
+    )
+    turn.put_task(graph_step.name, index, failed)
+    state = turn.step_state(graph_step.name)
+    state = replace(
+        state,
+        live=state.live - (was is TaskStatus.LIVE),
+        retrying=state.retrying - (was is TaskStatus.RETRYING),
+        failed=state.failed + 1,
+    )
+    turn.set_step(graph_step.name, state)
+    if turn.header.blocked:
+        turn.header = replace(turn.header, blocked=False)  # Something ended: what waits for the budget looks again.
+    turn.announce("task.failed", step=graph_step.name, subject=str(index), index=index, reason=failure.kind.value)
+    if short := shortfall(graph_step, state, failure):
+        end_job(turn, JobStatus.FAILED, short.kind, short.message)
+    else:
+        follow_up(turn, state)
+
+
+def follow_up(turn: Turn, state: StepState) -> None:
+    """Look at the graph again only where a step may have come to its end: the others cost nothing."""
+    if state.ended >= state.total:
+        advance(turn)
