@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
 from typing import Any
 
+from headrace.orchestrator import service
 from headrace.orchestrator.core.graph import Graph, compile_workflow
-from headrace.orchestrator.core.view import Environment, Limits
-from headrace.orchestrator.service import Orchestrator
+from headrace.orchestrator.core.view import Environment
 from headrace.orchestrator.settings import Slot
+from headrace.orchestrator.shell.workflows import load_workflows
 from headrace.runtime import kafka
 from headrace.runtime.settings import Settings
-from headrace.schemas.errors import ContractError
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile, Price
 from headrace.workers.service import Worker
 from headrace.workers.settings import WorkerPlan
@@ -79,6 +79,7 @@ def settings_for(shape: Shape) -> Settings:
             "retention_s": RETENTION_S,
             "max_in_flight": shape.max_in_flight,
             "pool_window": shape.pool_window,
+            "lost_grace_s": 2.0,
         },
         worker={"drain_timeout_s": 2.0},
     )
@@ -86,33 +87,15 @@ def settings_for(shape: Shape) -> Settings:
 
 @lru_cache(maxsize=4_096)
 def _compile(text: str) -> Graph:
+    """Compile a workflow; kept over all runs, since compiling is pure and the workload's space is small."""
     return compile_workflow(json.loads(text), pools=POOLS.pools)
 
 
-def _resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
-    if isinstance(workflow, dict):
-        return workflow
-    raise ContractError(f"no workflow {workflow!r}", kind="unknown_workflow")
-
-
 def environment_for(settings: Settings, objects: SimObjects) -> Environment:
-    """Return what decisions need; compiled workflows are kept over all runs, since compiling is pure."""
-    limits = settings.orchestrator
-    return Environment(
-        pools=POOLS.pools,
-        limits=Limits(
-            max_in_flight=limits.max_in_flight,
-            inline_bytes=settings.objects.inline_bytes,
-            item_inline_bytes=settings.objects.item_inline_bytes,
-            retention_ms=limits.retention_s * 1_000,
-        ),
-        resolve=_resolve,
-        compile=_compile,
-        load=objects.get,
-        counters={"chars4": lambda text: -(-len(text) // 4)},
-        tokens_rule="chars4",
-        public_pools=(OPEN,),
-    )
+    """Return production's own environment, with a compiler that remembers."""
+    nothing = load_workflows((), pools=POOLS.pools)
+    found = service.environment_for(settings, POOLS, nothing, objects)  # type: ignore[arg-type]
+    return replace(found, compile=_compile)
 
 
 class Fleet:
@@ -184,7 +167,7 @@ class Fleet:
             self._start(slot)
 
     def _orchestrate(self, process: Process, slot: str) -> None:
-        instance = Orchestrator(
+        instance = service.Orchestrator(
             self._settings,
             slot=Slot(slot),
             pools=POOLS,
@@ -193,7 +176,11 @@ class Fleet:
             admin=kafka.AdminClient({}),
         )
         process.on_term = instance.loop.stop
-        instance.run()
+        instance.watch.start()
+        try:
+            instance.run()
+        finally:
+            instance.watch.close()
 
     def _work(self, process: Process, slot: str) -> None:
         pool = slot.rpartition("-")[0]

@@ -88,14 +88,19 @@ class History:
         return {(task["task_id"], task["attempt"]): task for each in self.committed for task in each.tasks}
 
     @cached_property
-    def first_results(self) -> dict[Attempt, dict[str, Any]]:
-        """The first result of each attempt, in the order of the log."""
-        found: dict[Attempt, dict[str, Any]] = {}
+    def results(self) -> dict[Attempt, list[dict[str, Any]]]:
+        """All results of each attempt, in the order of the log."""
+        found: dict[Attempt, list[dict[str, Any]]] = {}
         for entry in self.visible(self.topics.results):
             result = _json(entry)
             if isinstance(result.get("task_id"), str) and isinstance(result.get("attempt"), int):
-                found.setdefault((result["task_id"], result["attempt"]), result)
+                found.setdefault((result["task_id"], result["attempt"]), []).append(result)
         return found
+
+    @property
+    def first_results(self) -> dict[Attempt, dict[str, Any]]:
+        """The first result of each attempt."""
+        return {attempt: results[0] for attempt, results in self.results.items()}
 
     @cached_property
     def outcomes(self) -> dict[str, list[tuple[Entry, bool]]]:

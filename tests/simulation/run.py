@@ -90,7 +90,7 @@ class Run:
             self.problems += self.watch.unfinished()
             return
         self._stop("open", "house")
-        self._until((RETENTION_S + 10) * 1_000_000, self.watch.forgotten)
+        self._until((RETENTION_S + 70) * 1_000_000, self.watch.forgotten)
         self.problems += self.watch.leftovers()
         self._stop("o")
 

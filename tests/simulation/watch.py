@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from headrace.schemas.topics import Topics
 from tests.simulation.cluster import Cluster
@@ -31,13 +31,13 @@ class Watch:
         return found + self._lags()
 
     def forgotten(self) -> bool:
-        """Return whether nothing but owner, cursors and workflows is left."""
+        """Return whether nothing but owner and cursors is left."""
         return not self.leftovers()
 
     def leftovers(self) -> list[str]:
         """Return what is left on ``state`` and should not be."""
         self._follow()
-        kept = ("owner", "cursor/", "workflow/")
+        kept = ("owner", "cursor/")
         return [f"state: left after the retention: {key}" for _, key in self._state if not key.startswith(kept)][:5]
 
     def _follow(self) -> None:
@@ -74,8 +74,3 @@ class Watch:
             names = [name for name in cluster.topics if name.startswith(f"{tasks}{pool}.")]
             groups.append((cluster.group(topics.worker_group(pool)), names, True))
         return groups
-
-
-from typing import Any  # noqa: E402
-
-assert json

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from headrace.orchestrator.core.retry import DEFAULTS
 from headrace.orchestrator.core.state import TaskRecord
-from headrace.schemas.workflow import RetrySpec
-from tests.simulation.history import History
+from tests.simulation.history import Attempt, History
 
-INTERRUPTED = frozenset({"interrupted"})
-"""Kinds of failure that a crash or a stop brings about: not the policy's to count."""
+NOT_STARTED = frozenset({"deadline_exceeded", "cancelled"})
+"""What a worker refused to begin; not the policy's to count, nor is what a crash interrupted."""
 
 
 def attempts(history: History) -> Iterator[str]:
@@ -21,23 +21,32 @@ def attempts(history: History) -> Iterator[str]:
 
 
 def _within_policy(history: History) -> Iterator[str]:
-    interruptions = Counter(
-        task_id
-        for (task_id, _), result in history.first_results.items()
-        if (result.get("failure") or {}).get("kind") in INTERRUPTED
-    )
+    free = Counter(task_id for task_id, _ in _owed(history))
+    for (task_id, _), result in history.first_results.items():
+        free[task_id] += (result.get("failure") or {}).get("kind") in NOT_STARTED
     for task_id, attempt in history.dispatched:
         job_id, step, _ = task_id.split("/")
-        allowed = _policy(history, job_id, step) + interruptions[task_id]
+        allowed = _policy(history, job_id, step) + free[task_id]
         if attempt > allowed:
             yield f"{task_id} had attempt {attempt} where {allowed} are allowed"
+
+
+def _owed(history: History) -> set[Attempt]:
+    """Return the attempts that were ever booked as of unknown fate: interrupted or lost."""
+    return {
+        (key.removeprefix("task/"), owed.attempt)
+        for each in history.committed
+        for _, key, record in each.state
+        if isinstance(record, TaskRecord)
+        for owed in record.owed
+    }
 
 
 def _policy(history: History, job_id: str, step: str) -> int:
     known: list[dict[str, Any]] = history.submissions.get(job_id, [])
     specs = [each["workflow"]["steps"][step] for each in known if isinstance(each["workflow"], dict)]
-    default = RetrySpec().attempts
-    return max((spec.get("retry", {}).get("attempts", default) for spec in specs), default=default)
+    most = max(policy.attempts for policy in DEFAULTS.values())
+    return max((spec.get("retry", {}).get("attempts", most) for spec in specs), default=most)
 
 
 def _not_again(history: History) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headrace.schemas.codec import header_map
 from tests.simulation.history import History
 
-EXPECTED = frozenset({"job_conflict", "unknown_job"})
+EXPECTED = frozenset({"job_conflict", "unknown_job", "exhausted", "quarantined"})
 """Reasons that the workload brings about by itself."""
 
 

@@ -43,13 +43,16 @@ def lineage(history: History) -> Iterator[str]:
                 held.pop((partition, key), None)
             else:
                 held[partition, key] = record
-        sent = [(task["task_id"], task["attempt"]) for task in each.tasks]
-        for attempt in sent:
-            if attempt in asked:
-                yield f"{attempt} was dispatched twice, the second time by {_who(each)}"
-            asked.add(attempt)
-        if set(sent) != live:
-            yield f"{_who(each)} dispatched {sorted(sent)} and wrote down {sorted(live)}"
+        sent = [(task["task_id"], task["attempt"], task["reply_partition"]) for task in each.tasks]
+        for task_id, attempt, partition in sent:
+            if (task_id, attempt) in asked:
+                yield f"{task_id} attempt {attempt} was dispatched twice, the second time by {_who(each)}"
+            asked.add((task_id, attempt))
+            record = held.get((partition, f"task/{task_id}"))
+            if not isinstance(record, TaskRecord) or record.attempt != attempt:
+                yield f"{_who(each)} dispatched {task_id} attempt {attempt} and did not write it down"
+        for unsent in live - asked:
+            yield f"{_who(each)} wrote down that {unsent} is out and did not dispatch it"
         yield from _counters(each, held)
 
 
@@ -97,7 +100,7 @@ def _task(each: Committed, key: str, before: StateRecord | None, record: TaskRec
         if record.attempt > 1 or record.status in (TaskStatus.DONE, TaskStatus.RETRYING):
             yield f"{_who(each)} began {key} as {record.status}, attempt {record.attempt}"
         return
-    if before.ended:
+    if before.ended and record.status is not before.status:
         yield f"{_who(each)} changed {key}, which had {before.status}"
     if record.attempt < before.attempt or record.attempt > before.attempt + 1:
         yield f"{_who(each)} moved {key} from attempt {before.attempt} to {record.attempt}"

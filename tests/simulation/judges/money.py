@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from headrace.orchestrator.core.state import JobHeader, Phase, StateRecord, TaskRecord, TaskStatus
 from headrace.schemas.messages import JobStatus, Outcome
 from tests.simulation.history import Attempt, Committed, History
 
+Settled = dict[Attempt, bool]
+"""Attempts whose result was booked; the value says whether it was booked as of unknown fate before."""
+
 
 def money(history: History) -> Iterator[str]:
     """Follow the headers, then look at the receipts."""
     held: dict[str, StateRecord] = {}
-    answered: dict[Attempt, None] = {}
-    """Attempts of which the record says that their result was taken."""
+    settled: Settled = {}
     for each in history.committed:
         for _, key, record in each.state:
             before = held.get(key)
-            if isinstance(before, TaskRecord) and before.status is TaskStatus.LIVE and isinstance(record, TaskRecord):
-                answered[key.removeprefix("task/"), before.attempt] = None
+            if isinstance(before, TaskRecord) and isinstance(record, TaskRecord):
+                settled.update(_settled(key.removeprefix("task/"), before, record))
             if record is None:
                 held.pop(key, None)
             else:
                 held[key] = record
         yield from _headers(each, held)
-    yield from _receipts(history, answered)
+    yield from _receipts(history, settled)
+
+
+def _settled(task_id: str, before: TaskRecord, record: TaskRecord) -> Settled:
+    """Return the attempts that a change of a task's record settled."""
+    owed = {each.attempt for each in record.owed}
+    found = {(task_id, each.attempt): True for each in before.owed if each.attempt not in owed}
+    left = before.status is TaskStatus.LIVE and (record.status, record.attempt) != (TaskStatus.LIVE, before.attempt)
+    if left and before.attempt not in owed:
+        found[task_id, before.attempt] = False
+    return found
 
 
 def _headers(each: Committed, held: dict[str, StateRecord]) -> Iterator[str]:
@@ -32,8 +45,8 @@ def _headers(each: Committed, held: dict[str, StateRecord]) -> Iterator[str]:
         if not isinstance(header, JobHeader):
             continue
         where = f"{key} in transaction {each.sequence}"
-        tokens = sum(spent.input_tokens + spent.output_tokens for _, spent in header.spent)
-        microusd = sum(spent.cost_microusd for _, spent in header.spent)
+        tokens = sum(s.input_tokens + s.output_tokens + s.unconfirmed_tokens for _, s in header.spent)
+        microusd = sum(s.cost_microusd + s.unconfirmed_microusd for _, s in header.spent)
         if header.budget_tokens is not None and tokens + header.reserved_tokens > header.budget_tokens:
             yield f"{where}: {tokens} tokens spent, {header.reserved_tokens} reserved of {header.budget_tokens}"
         if header.budget_microusd is not None and microusd + header.reserved_microusd > header.budget_microusd:
@@ -54,19 +67,29 @@ def _reserved(header: JobHeader, held: dict[str, StateRecord]) -> tuple[int, int
     return tokens, microusd
 
 
-def _receipts(history: History, answered: dict[Attempt, None]) -> Iterator[str]:
-    """What a receipt says is the sum over the attempts that were answered, each once."""
-    by_job: dict[str, list[Attempt]] = {}
-    for attempt in answered:
-        by_job.setdefault(attempt[0].split("/")[0], []).append(attempt)
+def _receipts(history: History, settled: Settled) -> Iterator[str]:
+    """Every attempt stands on the receipt once, at what its result says, or among those of unknown fate."""
+    asked = Counter(task_id.split("/")[0] for task_id, _ in history.dispatched)
+    paid: Counter[str] = Counter()
+    for attempt, late in settled.items():
+        paid[attempt[0].split("/")[0]] += _cost(history, attempt, late=late)
     for job_id, records in history.outcomes.items():
         outcome = Outcome.model_validate_json(records[0][0].value() or b"")
         if outcome.status is JobStatus.REJECTED:
             continue
-        taken = by_job.get(job_id, [])
         receipt = outcome.receipt
-        if receipt.attempts != len(taken):
-            yield f"{job_id}: the receipt has {receipt.attempts} attempts, the records say {len(taken)}"
-        paid = sum(history.first_results.get(each, {}).get("cost_microusd", 0) for each in taken)
-        if receipt.cost_microusd != paid:
-            yield f"{job_id}: the receipt says {receipt.cost_microusd}, its results cost {paid}"
+        known = receipt.attempts - sum(pool.unconfirmed.attempts for pool in receipt.pools.values())
+        if known + receipt.unconfirmed.attempts != asked[job_id]:
+            booked = f"{known} known and {receipt.unconfirmed.attempts} unconfirmed attempts"
+            yield f"{job_id}: the receipt has {booked}, {asked[job_id]} were dispatched"
+        if receipt.cost_microusd != paid[job_id]:
+            yield f"{job_id}: the receipt says {receipt.cost_microusd}, its results cost {paid[job_id]}"
+
+
+def _cost(history: History, attempt: Attempt, *, late: bool) -> int:
+    """Return what the result cost that settled an attempt: its first, or the first that knows its fate."""
+    for result in history.results.get(attempt, ()):
+        unknown = result.get("unconfirmed", False) or (result.get("failure") or {}).get("kind") == "interrupted"
+        if not (late and unknown):
+            return 0 if unknown else int(result.get("cost_microusd", 0))
+    return 0
