@@ -68,7 +68,7 @@ class Chaos:
         self._faults.calm = True
         self._cluster.network.slow, self._cluster.network.loss = 1, 0.0
         for process in self._fleet.running.values():
-            process.fate_at = -1
+            process.fate_at = process.fate_at_write = -1
             process.thaw()
         for slot in list(self._fleet.wanted):
             self._fleet.want(slot)
@@ -76,10 +76,16 @@ class Chaos:
     def _doom(self, kind: str, value: int) -> None:
         """Let a process meet its fate at one of its next boundaries."""
         processes = [p for p in self._fleet.running.values() if p.alive and not p.frozen]
+        if self._draws.random() < 0.4:
+            # Orchestrators are few beside the workers, and it is they who decide.
+            processes = [p for p in processes if p.name.startswith("o-")]
         if processes:
             process = self._draws.choice(processes)
             process.fate = (kind, value)
-            process.fate_at = process.boundaries + 1 + int(self._draws.random() ** 2 * 300)
+            if self._draws.random() < 0.5:
+                process.fate_at_write = process.writes + 1 + int(self._draws.random() ** 2 * 60)
+            else:
+                process.fate_at = process.boundaries + 1 + int(self._draws.random() ** 2 * 300)
 
     def _crash(self) -> None:
         self._doom(KILL, 0)
@@ -119,7 +125,7 @@ class Chaos:
 
     def _lose(self) -> None:
         network = self._cluster.network
-        network.loss = self._draws.choice((0.05, 0.2))
+        network.loss = self._draws.choice((0.05, 0.3))
         self._world.at(self._draws.randrange(200_000, 1_500_000), setattr, network, "loss", 0.0)
 
     def _rebalance(self) -> None:

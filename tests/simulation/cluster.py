@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError
@@ -34,6 +34,8 @@ class Cluster:
         self.compacted = {spec.name for spec in specs if spec.config.get("cleanup.policy") == "compact"}
         self.transactions = TransactionCoordinator(self)
         self.groups: dict[str, Group] = {}
+        self.on_commit: list[Callable[[str, dict[Any, Any]], None]] = []
+        """Told of every commit of offsets that was taken, outside of transactions."""
         self._partitioner = world.draws("partitioner")
 
     def group(self, name: str) -> Group:

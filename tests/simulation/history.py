@@ -92,7 +92,7 @@ class History:
         """All results of each attempt, in the order of the log."""
         found: dict[Attempt, list[dict[str, Any]]] = {}
         for entry in self.visible(self.topics.results):
-            result = _json(entry)
+            result = as_object(entry)
             if isinstance(result.get("task_id"), str) and isinstance(result.get("attempt"), int):
                 found.setdefault((result["task_id"], result["attempt"]), []).append(result)
         return found
@@ -114,14 +114,14 @@ class History:
     @cached_property
     def letters(self) -> list[dict[str, Any]]:
         """All dead letters."""
-        return [_json(entry) for entry in self.visible(self.topics.dead_letters)]
+        return [as_object(entry) for entry in self.visible(self.topics.dead_letters)]
 
     @cached_property
     def submissions(self) -> dict[str, list[dict[str, Any]]]:
         """By job: the readable submissions, forwarded copies left out."""
         found: dict[str, list[dict[str, Any]]] = {}
         for entry in self.visible(self.topics.jobs):
-            value = _json(entry)
+            value = as_object(entry)
             if "x-forwarded-from" in header_map(entry.headers()) or "workflow" not in value:
                 continue
             key = (entry.key() or b"").decode("utf-8", "replace")
@@ -131,7 +131,7 @@ class History:
         return found
 
 
-def _json(entry: Entry) -> dict[str, Any]:
+def as_object(entry: Entry) -> dict[str, Any]:
     """Return a record's JSON object; empty where there is none."""
     try:
         value = json.loads(entry.value() or b"")

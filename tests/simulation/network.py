@@ -30,7 +30,7 @@ class Network:
         self._draws = world.draws("network")
         self.slow = 1
         self.loss = 0.0
-        self.late = 0.5
+        self.late = 0.8
 
     def delay_us(self) -> int:
         """Draw how long one way takes: mostly half a millisecond."""
@@ -52,7 +52,7 @@ class Network:
             fate = 1 if self._draws.random() < 0.5 else 2
         if fate == 1:
             if may_be_late and self._draws.random() < self.late:
-                world.at(self.delay_us() + self._draws.randrange(1_500_000), serve, *args)
+                world.at(self._broken_us() + int(self._draws.expovariate(1 / 150_000)), serve, *args)
             world.at(self._broken_us(), answer, Lost(), process=process)
             return
 

@@ -42,6 +42,9 @@ class Process:
         self.boundaries = 0
         self.fate_at = -1
         """The boundary at which its fate meets it."""
+        self.writes = 0
+        """Of the boundaries, those between the parts of a write."""
+        self.fate_at_write = -1
         self.fate: tuple[str, int] = (KILL, 0)
         self.ended_by: Any = None
         self.on_term: Callable[[], None] | None = None

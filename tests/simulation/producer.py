@@ -89,7 +89,7 @@ class Producer(Client):
         headers: Headers | None = None,
     ) -> None:
         world = self.world
-        world.boundary()
+        world.writing()
         if self._fatal is not None:
             raise KafkaException(self._fatal)
         if len(value or b"") + len(key or b"") > MAX_MESSAGE_BYTES:
@@ -104,31 +104,31 @@ class Producer(Client):
         self._send_soon(self._linger_us)
 
     def poll(self, timeout: float = 0.0) -> int:
-        thread = self.world.boundary()
+        thread = self.world.writing()
         if timeout > 0 and not self.reports:
             self.wait(thread, int(timeout * 1e6))
         served = self._serve()
-        self.world.boundary()
+        self.world.writing()
         return served
 
     def flush(self, timeout: float = -1.0) -> int:
-        thread = self.world.boundary()
+        thread = self.world.writing()
         deadline_us = self.world.now_us + int(timeout * 1e6)
         self._send_soon(0)
         while True:
             self._serve()
             left_us = deadline_us - self.world.now_us
             if not len(self) or left_us <= 0:
-                self.world.boundary()
+                self.world.writing()
                 return len(self)
             self.wait(thread, left_us)
 
     def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
-        self.world.boundary()
+        self.world.writing()
         self._queue.clear()
 
     def close(self) -> None:
-        self.world.boundary()
+        self.world.writing()
         self._queue.clear()
         self._fatal = kafka_error(KafkaError._FATAL, fatal=True)
 
@@ -234,7 +234,7 @@ class Producer(Client):
         self._producer_id, self._epoch = found
 
     def begin_transaction(self) -> None:
-        self.world.boundary()
+        self.world.writing()
         self._check()
         self._in_transaction, self._sent_anything = True, False
         self._abortable = None
@@ -242,7 +242,7 @@ class Producer(Client):
     def send_offsets_to_transaction(
         self, positions: list[TopicPartition], metadata: bytes, timeout: float = -1.0
     ) -> None:
-        self.world.boundary()
+        self.world.writing()
         self._check()
         if not positions:
             return  # Nothing is sent, so nobody is fenced.
@@ -258,7 +258,7 @@ class Producer(Client):
             raise KafkaException(self._abortable)
 
     def commit_transaction(self, timeout: float = -1.0) -> None:
-        self.world.boundary()
+        self.world.writing()
         self._check()
         self.flush(timeout)
         self._check()
@@ -267,7 +267,7 @@ class Producer(Client):
         self._closed_transaction()
 
     def abort_transaction(self, timeout: float = -1.0) -> None:
-        self.world.boundary()
+        self.world.writing()
         if self._fatal is not None:
             raise KafkaException(self._fatal)
         self._queue.clear()
@@ -288,7 +288,7 @@ class Producer(Client):
         self._in_transaction = self._sent_anything = False
         self._abortable = None
         self._registered.clear()
-        self.world.boundary()
+        self.world.writing()
 
     def _check(self) -> None:
         if self._fatal is not None:

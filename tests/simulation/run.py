@@ -14,6 +14,7 @@ from tests.simulation.deployment import HOUSE, OPEN, POOLS, RETENTION_S, Fleet, 
 from tests.simulation.faults import Faults, Switches, draw_switches
 from tests.simulation.history import History
 from tests.simulation.judges import judge
+from tests.simulation.judges.order import ResultsFirst
 from tests.simulation.objects import SimObjects
 from tests.simulation.provider import Provider
 from tests.simulation.scene import Scene
@@ -66,6 +67,7 @@ class Run:
         self.workload = Workload(world, self.cluster, jobs=jobs, topic=self.topics.jobs)
         self.chaos = Chaos(world, self.cluster, self.fleet, self.faults, self.topics)
         self.watch = Watch(self.cluster, self.topics)
+        self.order = ResultsFirst(self.cluster, self.topics)
         self.problems: list[str] = []
 
     def verdict(self) -> Verdict:
@@ -121,7 +123,8 @@ class Run:
 
     def _judge(self) -> Verdict:
         history = History(self.cluster, self.topics, self.provider.calls, self.chaos)
-        problems = self.problems + [f"crash: {each}" for each in self.world.findings] + judge(history)
+        problems = self.problems + [f"crash: {each}" for each in self.world.findings]
+        problems += self.order.problems + judge(history)
         figures = {
             "events": self.world.events,
             "seconds": self.world.now_us / 1e6,

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import confluent_kafka
@@ -84,11 +85,13 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
         objects: opens the object store.
     """
     world = stage.world
+    thread, event = make_thread(world), make_event(world)
     swap: dict[int, Any] = {
         id(time): SimTime(world),
         id(random): SimRandom(world),
-        id(threading.Thread): make_thread(world),
-        id(threading.Event): make_event(world),
+        id(threading): SimpleNamespace(Thread=thread, Event=event),
+        id(threading.Thread): thread,
+        id(threading.Event): event,
         id(confluent_kafka.Consumer): Consumer,
         id(confluent_kafka.Producer): Producer,
         id(confluent_kafka.admin.AdminClient): AdminClient,

@@ -25,7 +25,7 @@ def draw_workflow(draws: Random, *, pools: tuple[str, ...] = (OPEN, HOUSE)) -> d
     if draws.random() < 0.2:
         only = {"llm": llm("{{ input.items[0] }}"), "retry": {"attempts": 2, "backoff_ms": 100}}
         return {"name": "one", "version": 1, "steps": {"only": only}, "output": "{{ only }}"}
-    retry = {"attempts": draws.choice((1, 3)), "backoff_ms": draws.choice((50, 400)), "max_backoff_ms": 1_000}
+    retry = {"attempts": draws.choice((1, 3, 5)), "backoff_ms": draws.choice((50, 400, 4_000)), "max_backoff_ms": 4_000}
     first: dict[str, Any] = {"for_each": "{{ input.items }}", "llm": llm("{{ item }}"), "retry": retry}
     first.update(draws.choice(POLICIES))
     if draws.random() < 0.3:

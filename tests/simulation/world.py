@@ -131,6 +131,14 @@ class World:
             thread.pause(self.bits(8))
         return thread
 
+    def writing(self) -> Thread:
+        """Pass a boundary between the parts of a write, where dying or standing still does the most harm."""
+        process = self.running().process
+        process.writes += 1
+        if process.writes == process.fate_at_write:
+            process.fate_at = process.boundaries + 1
+        return self.boundary()
+
     def cost(self, most_bits: int = 6) -> Thread:
         """Pass a boundary and take some time: what loops must not stand still."""
         thread = self.boundary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headrace.schemas.codec import header_map
-from tests.simulation.history import History
+from tests.simulation.history import History, as_object
 
 EXPECTED = frozenset({"job_conflict", "unknown_job", "exhausted", "quarantined"})
 """Reasons that the workload brings about by itself."""
@@ -43,7 +43,7 @@ def _taken(history: History, place: tuple[str, int, int]) -> bool:
         return False
     entry = history.cluster.log(topic, partition).entries[offset]
     assert entry is not None
-    job_id = (entry.key() or b"").decode("utf-8", "replace") or f"j-{partition}-{offset}"
+    ids = {as_object(entry).get("job_id"), (entry.key() or b"").decode("utf-8", "replace"), f"j-{partition}-{offset}"}
     sent_home = f"{partition}:{offset}"
     forwarded = (header_map(each.headers()).get("x-forwarded-from") for each in history.visible(topic))
-    return job_id in history.outcomes or sent_home in forwarded
+    return not ids.isdisjoint(history.outcomes) or sent_home in forwarded
