@@ -10,11 +10,12 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN, SESSION_MS, Fleet
 from tests.simulation.faults import Faults
 from tests.simulation.log import hidden
-from tests.simulation.process import FREEZE, KILL
+from tests.simulation.process import FREEZE, KILL, Process
 from tests.simulation.world import World
 
 BEGIN_US, CALM_US = 500_000, 11_000_000
 """When faults begin and when they end."""
+LONG_US = (50_000, SESSION_MS * 1_000)
 MAX_PROCESSES = 3
 GARBAGE = (
     b"not json",
@@ -46,6 +47,9 @@ class Chaos:
             (switches.freeze, self._freeze),
             (switches.scale, self._scale),
             (switches.duplicate, self._duplicate),
+            (switches.cut, self._cut),
+            (switches.replaced, self._replace),
+            (switches.skew, self._jump),
             (switches.slow, self._slow),
             (switches.loss, self._lose),
             (switches.rebalance, self._rebalance),
@@ -67,34 +71,66 @@ class Chaos:
         self._world.note("calm")
         self._faults.calm = True
         self._cluster.network.slow, self._cluster.network.loss = 1, 0.0
+        for process in self._fleet.replaced:
+            process.kill()  # Sooner or later somebody sees that a slot has two.
         for process in self._fleet.running.values():
             process.fate_at = process.fate_at_write = -1
+            process.cut_until_us = 0
             process.thaw()
         for slot in list(self._fleet.wanted):
             self._fleet.want(slot)
 
-    def _doom(self, kind: str, value: int) -> None:
-        """Let a process meet its fate at one of its next boundaries."""
+    def _victim(self) -> Process | None:
+        """Draw a process that runs; orchestrators are few beside the workers, and it is they who decide."""
         processes = [p for p in self._fleet.running.values() if p.alive and not p.frozen]
         if self._draws.random() < 0.4:
-            # Orchestrators are few beside the workers, and it is they who decide.
             processes = [p for p in processes if p.name.startswith("o-")]
-        if processes:
-            process = self._draws.choice(processes)
+        return self._draws.choice(processes) if processes else None
+
+    def _doom(self, kind: str, value: int) -> Process | None:
+        """Let a process meet its fate at one of its next boundaries."""
+        process = self._victim()
+        if process is not None:
             process.fate = (kind, value)
             if self._draws.random() < 0.5:
                 process.fate_at_write = process.writes + 1 + int(self._draws.random() ** 2 * 60)
             else:
                 process.fate_at = process.boundaries + 1 + int(self._draws.random() ** 2 * 300)
+        return process
 
     def _crash(self) -> None:
         self._doom(KILL, 0)
+        while self._draws.random() < 0.2:
+            self._doom(KILL, 0)
 
     def _freeze(self) -> None:
+        self._doom(FREEZE, self._span_us(0.6))
+
+    def _span_us(self, longer: float) -> int:
+        """Draw a time: with some probability longer than a session."""
         session_us = SESSION_MS * 1_000
-        long = self._draws.random() < 0.6
-        span = (session_us, session_us * 3) if long else (50_000, session_us)
-        self._doom(FREEZE, self._draws.randrange(*span))
+        return self._draws.randrange(*((session_us, session_us * 3) if self._draws.random() < longer else LONG_US))
+
+    def _cut(self) -> None:
+        if (process := self._victim()) is not None:
+            span_us = self._span_us(0.5)
+            self._world.note(f"{process.name} is cut off for {span_us / 1e6:.3f} s")
+            process.cut_until_us = self._world.now_us + span_us
+
+    def _replace(self) -> None:
+        """Freeze a process, put another one in its place, and let it go on."""
+        process = self._doom(FREEZE, self._span_us(0.7))
+        if process is not None:
+            self._world.at(self._draws.randrange(100_000, 1_500_000), self._replace_frozen, process)
+
+    def _replace_frozen(self, process: Process) -> None:
+        if process.frozen and not self._faults.calm:
+            self._fleet.replace(process)
+
+    def _jump(self) -> None:
+        """Set a wall clock, as a time server does after a while."""
+        if (process := self._victim()) is not None:
+            process.skew_us = self._draws.randrange(-1_500_000, 1_500_000)
 
     def _scale(self) -> None:
         kind = self._draws.choice(("o", OPEN, HOUSE))
@@ -115,8 +151,10 @@ class Chaos:
         recent = [e for e in log.entries[-20:] if e is not None and not hidden(e) and e.part is None]
         if recent:
             entry = self._draws.choice(recent)
-            log.append(entry.key(), entry.value(), entry.headers())
+            copy = log.append(entry.key(), entry.value(), entry.headers())
             log.moved()
+            if (topic, log.partition, entry.offset()) in self.garbage:
+                self.garbage.append((topic, log.partition, copy.offset()))
 
     def _slow(self) -> None:
         network = self._cluster.network

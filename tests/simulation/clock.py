@@ -1,9 +1,10 @@
-"""What ``time``, ``random`` and ``threading`` are inside the world."""
+"""What ``time``, ``random``, ``threading`` and ``os`` are inside the world."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.simulation.process import Thread as Greenthread
 from tests.simulation.world import EPOCH_S, World
@@ -48,6 +49,19 @@ class SimRandom:
         self.random = draws.random
         self.randrange = draws.randrange
         self.uniform = draws.uniform
+
+
+class SimOs:
+    """``os``, but for what ends a process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def _exit(self, _code: int) -> NoReturn:
+        self._world.running().process.die()
 
 
 def make_event(world: World) -> type:

@@ -262,6 +262,10 @@ class Consumer(Client):
         """Return the next message that is there, partitions taking turns."""
         if self.errors:
             return self.errors.popleft()
+        if self.process.cut_off_us:
+            return None
+        if (code := self._faults.reading_error()) is not None:
+            return ErrorMessage(kafka_error(code), None, None, None)
         cursors = list(self._assigned.values())
         count, now_us = len(cursors), self.world.now_us
         for step in range(count):

@@ -109,6 +109,8 @@ class Fleet:
         self.world = world
         self.running: dict[str, Process] = {}
         """By slot: ``o-0``, ``open-1``, …"""
+        self.replaced: list[Process] = []
+        """Taken for dead, and perhaps not."""
         self.wanted: dict[str, None] = {}
         self.endings: list[tuple[int, str, Any]] = []
         """When, who, and how each process ended."""
@@ -138,10 +140,19 @@ class Fleet:
             self.world.note(f"SIGTERM to {process.name}")
             self.world.at(0, process.on_term, process=process)
 
+    def replace(self, process: Process) -> None:
+        """Start another process in the slot of one that is taken for dead."""
+        slot = process.name.rpartition(".")[0]
+        if self.running.get(slot) is process:
+            self.world.note(f"{process.name} is replaced")
+            del self.running[slot]
+            self.replaced.append(process)
+            self._start_again(slot)
+
     def end(self) -> None:
         """Kill all that runs."""
         self.wanted.clear()
-        for process in list(self.running.values()):
+        for process in [*self.running.values(), *self.replaced]:
             process.kill()
 
     def _start(self, slot: str) -> None:

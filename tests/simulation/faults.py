@@ -9,6 +9,10 @@ from confluent_kafka import KafkaError
 from tests.simulation.world import World
 
 PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+READING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+LAST_WORDS = False
+"""Whether polls also hand out errors that end a worker. Off: a poller that ends by one commits past the records that it
+read together with it and never handed over (reported; the lost-task rule finds them later)."""
 TRANSACTIONAL = frozenset({"init", "add offsets", "offsets", "end"})
 
 
@@ -26,6 +30,10 @@ class Switches:
     """Groups are told to join again."""
     duplicate: bool = False
     """Records of ``jobs`` and ``results`` are written twice."""
+    cut: bool = False
+    """Processes are cut off from the broker while they go on, some longer than their session."""
+    replaced: bool = False
+    """A process that stands still is replaced by another one in its slot, and then goes on."""
     slow: bool = False
     """The broker is slow for a while."""
     loss: bool = False
@@ -35,7 +43,7 @@ class Switches:
     unknown: bool = False
     """Commits end nobody knows how: some took place, some did not."""
     skew: bool = False
-    """Wall clocks of processes differ."""
+    """Wall clocks of processes differ, and jump."""
     provider: bool = False
     """The provider answers 429, 5xx, garbage, or not at all."""
     garbage: bool = False
@@ -44,6 +52,11 @@ class Switches:
     def on(self) -> list[str]:
         """Return the names of what is on."""
         return [each.name for each in fields(self) if getattr(self, each.name)]
+
+
+def only(*names: str) -> Switches:
+    """Return switches of which these are on."""
+    return replace(Switches(), **dict.fromkeys(names, True))
 
 
 def draw_switches(world: World) -> Switches:
@@ -81,6 +94,13 @@ class Faults:
         if call in TRANSACTIONAL:
             return int(KafkaError._TIMED_OUT)
         return int(self._draws.choice(PASSING))
+
+    def reading_error(self) -> int | None:
+        """Return an error that a poll hands out in place of a record, or None."""
+        if self.calm or not self.switches.errors or self._draws.random() >= 0.001:
+            return None
+        codes = (*READING, KafkaError.UNKNOWN_TOPIC_OR_PART) if LAST_WORDS else READING
+        return int(self._draws.choice(codes))
 
     def queue_is_full(self) -> bool:
         """Return whether a producer's queue is full at this moment."""

@@ -111,11 +111,11 @@ class Member:
 
         def serve() -> None:
             def answer(joined: Joined) -> None:
-                self._world.at(self._network.delay_us(), answered, attempt, joined, process=self._process)
+                self._world.at(self._way_us(), answered, attempt, joined, process=self._process)
 
             self._group.join(who, self._topics, self._strategy, self._session_us, owned, answer)
 
-        self._world.at(self._network.delay_us(), serve)
+        self._world.at(self._way_us(), serve)
 
     def _joined(self, attempt: int, joined: Joined) -> None:
         if attempt != self._attempt or self._closed:
@@ -130,11 +130,11 @@ class Member:
 
         def serve() -> None:
             def answer(found: Any) -> None:
-                self._world.at(self._network.delay_us(), self._synced, attempt, found, process=self._process)
+                self._world.at(self._way_us(), self._synced, attempt, found, process=self._process)
 
             self._group.sync(who, answer)
 
-        self._world.at(self._network.delay_us(), serve)
+        self._world.at(self._way_us(), serve)
 
     def _synced(self, attempt: int, found: Any) -> None:
         if attempt != self._attempt or self._closed:
@@ -222,6 +222,10 @@ class Member:
             self.tell(LOSE, self.held, self._join)
         else:
             self._later(AGAIN_US, self._join)
+
+    def _way_us(self) -> int:
+        """Return how long a request takes that is sent until it arrives."""
+        return self._network.delay_us() + self._process.cut_off_us
 
     def _later(self, delay_us: int, act: Callable[[], None]) -> None:
         self._world.at(delay_us, act, process=self._process)

@@ -48,6 +48,9 @@ class Network:
     ) -> None:
         """Send a request; ``answer`` is called in the client's background with what came back, or `Lost`."""
         world, fate = self.world, 0
+        if process.cut_off_us:
+            world.at(self._broken_us(), answer, Lost(), process=process)
+            return
         if self.loss and self._draws.random() < self.loss:
             fate = 1 if self._draws.random() < 0.5 else 2
         if fate == 1:
@@ -58,7 +61,7 @@ class Network:
 
         def arrive() -> None:
             value = serve(*args)
-            if fate == 2:
+            if fate == 2 or process.cut_off_us:
                 world.at(self._broken_us(), answer, Lost(), process=process)
             else:
                 world.at(self.delay_us(), answer, value, process=process)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from asyncio.events import _set_running_loop
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import greenlet
 
@@ -38,6 +38,8 @@ class Process:
         self.frozen = False
         self.backlog: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         """What would have happened to it while it was frozen."""
+        self.cut_until_us = 0
+        """Until then nothing of it reaches the broker, nor the other way."""
         self.threads: list[Thread] = []
         self.boundaries = 0
         self.fate_at = -1
@@ -60,23 +62,32 @@ class Process:
 
     def meet_fate(self, thread: Thread) -> None:
         """Die or freeze, at a boundary of the thread that runs."""
-        from tests.simulation.world import Killed
-
         kind, value = self.fate
         self.world.note(f"{kind} at boundary {self.boundaries}")
         if kind == KILL:
-            self.alive = False
-            self.ended_by = "killed"
-            self.world.morgue.append(self)
-            raise Killed
+            self.die()
         self.freeze(value)
         thread.pause(0)
+
+    def die(self) -> NoReturn:
+        """Die at this very place, in the thread that runs."""
+        from tests.simulation.world import Killed
+
+        self.alive = False
+        self.ended_by = "killed"
+        self.world.morgue.append(self)
+        raise Killed
 
     def freeze(self, for_us: int) -> None:
         """Stop as by SIGSTOP, and go on after a while."""
         if self.alive and not self.frozen:
             self.frozen = True
             self.world.at(for_us, self.thaw)
+
+    @property
+    def cut_off_us(self) -> int:
+        """How much longer it is cut off from the broker."""
+        return max(0, self.cut_until_us - self.world.now_us)
 
     def thaw(self) -> None:
         """Go on: what came meanwhile happens now."""

@@ -195,7 +195,8 @@ class Producer(Client):
         """Send one partition's records; they are appended once and in order, however often they are sent."""
         world, network = self.world, self.cluster.network
         fate = self._faults.delivery_fate(self._id is not None)
-        arrival_us = max(world.now_us + network.delay_us() + fate.delay_us, self._last_arrival.get(log, 0) + 1)
+        way_us = network.delay_us() + fate.delay_us + self.process.cut_off_us
+        arrival_us = max(world.now_us + way_us, self._last_arrival.get(log, 0) + 1)
         self._last_arrival[log] = arrival_us
         records = [each.record for each in batch]
         epoch = self._epoch

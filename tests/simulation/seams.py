@@ -7,6 +7,7 @@ loaded module of Headrace has these names replaced, and put back afterwards.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 import threading
@@ -27,7 +28,7 @@ from headrace.workers import service as worker_service
 from headrace.workers.adapters.base import open_adapter
 from tests.simulation import scene
 from tests.simulation.admin import AdminClient
-from tests.simulation.clock import SimRandom, SimTime, make_event, make_thread
+from tests.simulation.clock import SimOs, SimRandom, SimTime, make_event, make_thread
 from tests.simulation.consumer import Consumer
 from tests.simulation.producer import Producer
 from tests.simulation.scene import Scene
@@ -89,6 +90,7 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
     swap: dict[int, Any] = {
         id(time): SimTime(world),
         id(random): SimRandom(world),
+        id(os): SimOs(world),
         id(threading): SimpleNamespace(Thread=thread, Event=event),
         id(threading.Thread): thread,
         id(threading.Event): event,
