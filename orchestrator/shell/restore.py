@@ -61,7 +61,7 @@ class _Reading:
     next: int = 0
     stopped_at: int | None = None
     records: int = 0
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
 
 
 class Restorer:
@@ -116,7 +116,7 @@ class Restorer:
                 end[self._topics.results, p],
                 {topic: earliest[topic, p] for topic in inputs},
             )
-            reading.next = store.offset
+            reading.next, reading.began = store.offset, time.monotonic()
             self._readings[p] = reading
         self._assign()
 
