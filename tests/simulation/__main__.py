@@ -57,7 +57,9 @@ def tell(verdict: Verdict, *, jobs: int = JOBS) -> str:
     if len(verdict.problems) > PROBLEMS_SHOWN:
         lines.append(f"  and {len(verdict.problems) - PROBLEMS_SHOWN} more")
     if verdict.problems:
-        lines.append(f"  again: python -m tests.simulation --seed {verdict.seed} --jobs {jobs} --faults {faults} --trace")
+        lines.append(
+            f"  again: python -m tests.simulation --seed {verdict.seed} --jobs {jobs} --faults {faults} --trace"
+        )
     return "\n".join(lines)
 
 

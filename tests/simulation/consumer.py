@@ -16,7 +16,6 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, OFFSET_STORED, KafkaEr
 from tests.simulation.assignors import Place
 from tests.simulation.client import Client, ErrorMessage, Offset
 from tests.simulation.clock import PATIENCE
-from tests.simulation.cluster import Cluster
 from tests.simulation.groups import Committed, Membership
 from tests.simulation.log import Entry, PartitionLog, hidden
 from tests.simulation.membership import ASSIGN, LOSE, REVOKE, Member

@@ -79,6 +79,8 @@ class Group:
     offsets: dict[Place, Committed] = field(default_factory=dict)
     pending: dict[int, dict[Place, Committed]] = field(default_factory=dict)
     """By producer id: offsets of transactions whose marker is not written yet."""
+    epochs: dict[int, int] = field(default_factory=dict)
+    """By producer id, the newest epoch whose marker was written here."""
     fencing: bool = True
     """Off only where a test shows that its absence is noticed."""
     joins: int = 0
@@ -247,7 +249,9 @@ class Group:
             listener(self.name, offsets)
         return 0
 
-    def commit_in_transaction(self, producer_id: int, who: Membership, offsets: dict[Place, Committed]) -> int:
+    def commit_in_transaction(
+        self, producer_id: int, epoch: int, who: Membership, offsets: dict[Place, Committed]
+    ) -> int:
         """Take the offsets of a transaction; they count once its marker is written. Source: KIP-447.
 
         A request that names no member and no generation is not checked at all, as in Kafka.
@@ -255,11 +259,14 @@ class Group:
         named = who.generation >= 0 or bool(who.member_id) or who.instance is not None
         if self.fencing and named and (error := self._check(who)):
             return error
+        if self.fencing and epoch < self.epochs.get(producer_id, 0):
+            return int(KafkaError.INVALID_PRODUCER_EPOCH)
         self.pending.setdefault(producer_id, {}).update(offsets)
         return 0
 
-    def end(self, producer_id: int, _epoch: int, committed: bool) -> None:
+    def end(self, producer_id: int, epoch: int, committed: bool) -> None:
         """Write the marker of a transaction that sent offsets."""
+        self.epochs[producer_id] = epoch
         offsets = self.pending.pop(producer_id, {})
         if committed:
             self.offsets.update(offsets)

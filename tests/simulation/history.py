@@ -13,7 +13,7 @@ from headrace.schemas.codec import header_map
 from headrace.schemas.topics import Topics
 from tests.simulation.chaos import Chaos
 from tests.simulation.cluster import Cluster
-from tests.simulation.log import Entry, hidden
+from tests.simulation.log import Entry
 from tests.simulation.provider import Call
 
 Attempt = tuple[str, int]

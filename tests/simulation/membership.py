@@ -93,9 +93,8 @@ class Member:
 
     def refused(self, code: int) -> None:
         """An offset commit was refused: this says something about the membership too."""
-        if code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID):
-            self._react(code)
-        elif code == KafkaError.ILLEGAL_GENERATION and not self._busy:
+        illegal = code == KafkaError.ILLEGAL_GENERATION and not self._busy
+        if illegal or code in (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.FENCED_INSTANCE_ID):
             self._react(code)
 
     # ── Joining ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -253,7 +253,9 @@ class Producer(Client):
         add = self.cluster.transactions.add
         self._until(timeout, "add offsets", add, self._id, self._epoch, self.process.name, [group])
         offsets = {(tp.topic, tp.partition): Committed(tp.offset, "") for tp in positions}
-        code = self._until(timeout, "offsets", group.commit_in_transaction, self._producer_id, who, offsets)
+        code = self._until(
+            timeout, "offsets", group.commit_in_transaction, self._producer_id, self._epoch, who, offsets
+        )
         if code:
             self._abortable = kafka_error(code, abort=True)
             raise KafkaException(self._abortable)

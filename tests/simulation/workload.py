@@ -12,7 +12,7 @@ from tests.simulation.deployment import HOUSE, OPEN
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
 
-SECRET = "s3cret"  # noqa: S105
+SECRET = "s3cret"
 """Stands in every payload that is marked confidential."""
 LAST_SUBMISSION_US = 8_000_000
 

@@ -1,6 +1,6 @@
 """Judges of a run: each looks at what is left in the logs and at the provider's memory, and at nothing else.
 
-A judge yields sentences, each of which is a broken promise of docs/architecture.md ("Guarantees"). None at all is a pass.
+A judge yields sentences, each of which is a broken promise of docs/guarantees.md. None at all is a pass.
 """
 
 from __future__ import annotations
