@@ -120,8 +120,9 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
             sent += 1
         else:
             refused.append((index, failure))
-    latest = turn.step_state(step.name)
-    turn.set_step(step.name, replace(latest, next=latest.next + passed, live=latest.live + sent))
+    if passed:
+        latest = turn.step_state(step.name)
+        turn.set_step(step.name, replace(latest, next=latest.next + passed, live=latest.live + sent))
     return refused
 
 

@@ -134,6 +134,8 @@ def _granted(turn: Turn, event: DispatchGranted) -> None:
         if turn.header.phase is not Phase.RUNNING:
             return
         fail_task(turn, graph_step, index, failure, None)
+    if not turn.changes:
+        turn.effect(Ignore("nothing_ready"))
     after = turn.step_state(event.step)
     stuck = turn.header.phase is Phase.RUNNING and after.next == before
     if stuck and is_limited(turn.header) and ready_count(turn, graph_step, 1):
