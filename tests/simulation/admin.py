@@ -1,4 +1,7 @@
-"""``confluent_kafka.admin.AdminClient`` on the simulated cluster, as far as production code uses it."""
+"""``confluent_kafka.admin.AdminClient`` on the simulated cluster, as far as production code uses it.
+
+Calls return futures at once, as the real one's do; only `list_topics` waits for its answer.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,58 @@ from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka import admin as kafka_admin
 
 from tests.simulation.client import Client, Offset
 from tests.simulation.cluster import MAX_MESSAGE_BYTES
 from tests.simulation.network import Lost, kafka_error
+from tests.simulation.process import Thread
+from tests.simulation.world import World
 
-EarliestSpec = type(OffsetSpec.earliest())
+_Spec: Any = kafka_admin.OffsetSpec
+AGAIN_US = 50_000
 
 
-class Answer:
-    """A future that is done."""
+class Question:
+    """What is asked of the broker, and who waits for its answer."""
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
+    def __init__(self, world: World) -> None:
+        self.found: Any = None
+        self.done = False
+        self._world = world
+        self._waiters: list[Thread] = []
+
+    def settle(self, found: Any) -> None:
+        """Note the answer, or the error that takes its place."""
+        self.found, self.done = found, True
+        for waiter in self._waiters:
+            waiter.wake()
+
+    def wait(self) -> Any:
+        """Return the answer, as soon as it is here."""
+        thread = self._world.boundary()
+        while not self.done:
+            self._waiters.append(thread)
+            thread.pause()
+            self._waiters.remove(thread)
+        self._world.boundary()
+        if isinstance(self.found, KafkaException):
+            raise self.found
+        return self.found
+
+
+class Future:
+    """One part of an answer."""
+
+    def __init__(self, question: Question, key: Any) -> None:
+        self._question = question
+        self._key = key
+
+    def done(self) -> bool:
+        return self._question.done
 
     def result(self, timeout: float | None = None) -> Any:
-        if isinstance(self._value, KafkaException):
-            raise self._value
-        return self._value
+        return self._question.wait()[self._key]
 
 
 class AdminClient(Client):
@@ -40,16 +76,22 @@ class AdminClient(Client):
             name: SimpleNamespace(topic=name, error=None, partitions={log.partition: log for log in logs})
             for name, logs in self.cluster.topics.items()
         }
-        return self._ask("list_topics", timeout, lambda: SimpleNamespace(topics=topics, brokers={1: None}))
+        return self._ask("list_topics", timeout, lambda: SimpleNamespace(topics=topics, brokers={1: None})).wait()
 
-    def list_offsets(self, wanted: dict[Any, Any], *, request_timeout: float = 10.0, **_: Any) -> dict[Any, Answer]:
+    def list_offsets(self, wanted: dict[Any, Any], *, request_timeout: float = 10.0, **_: Any) -> dict[Any, Future]:
         def serve() -> dict[Any, Any]:
-            return {tp: SimpleNamespace(offset=self._end_of(tp, spec)) for tp, spec in wanted.items()}
+            return {tp: SimpleNamespace(offset=self._offset(tp, spec)) for tp, spec in wanted.items()}
 
         return self._futures("list_offsets", wanted, request_timeout, serve)
 
-    def _end_of(self, tp: Any, spec: Any) -> int:
-        return 0 if isinstance(spec, EarliestSpec) else len(self.cluster.log(tp.topic, tp.partition).entries)
+    def _offset(self, tp: Any, spec: Any) -> int:
+        entries = self.cluster.log(tp.topic, tp.partition).entries
+        if spec is _Spec.earliest():
+            return 0
+        if spec is _Spec.latest():
+            return len(entries)
+        later = (at for at, e in enumerate(entries) if e is not None and e.timestamp()[1] >= spec._value)
+        return next(later, -1)
 
     def list_consumer_group_offsets(self, wanted: list[Any], *, request_timeout: float = 10.0, **_: Any) -> Any:
         def serve() -> dict[str, Any]:
@@ -63,24 +105,35 @@ class AdminClient(Client):
         names = [each.group_id for each in wanted]
         return self._futures("list_consumer_group_offsets", names, request_timeout, serve)
 
-    def describe_configs(self, resources: list[Any], *, request_timeout: float = 10.0) -> dict[Any, Answer]:
+    def describe_configs(self, resources: list[Any], *, request_timeout: float = 10.0) -> dict[Any, Future]:
         value = {"max.message.bytes": SimpleNamespace(value=str(MAX_MESSAGE_BYTES))}
         return self._futures("describe_configs", resources, request_timeout, lambda: dict.fromkeys(resources, value))
 
-    def _futures(self, what: str, wanted: Iterable[Any], timeout: float, serve: Callable[[], Any]) -> dict[Any, Answer]:
-        """Ask, and hand the answers or the one error out as futures."""
-        try:
-            found = self._ask(what, timeout, serve)
-        except KafkaException as error:
-            return {each: Answer(error) for each in wanted}
-        return {each: Answer(found[each]) for each in wanted}
+    def _futures(self, what: str, wanted: Iterable[Any], timeout: float, serve: Callable[[], Any]) -> dict[Any, Future]:
+        question = self._ask(what, timeout, serve)
+        return {each: Future(question, each) for each in wanted}
 
-    def _ask(self, what: str, timeout: float, serve: Callable[[], Any]) -> Any:
+    def _ask(self, what: str, timeout: float, serve: Callable[[], Any]) -> Question:
+        """Ask in the background, again where the connection breaks, until the time is over."""
+        self.world.boundary()
+        question = Question(self.world)
         deadline_us = self.world.now_us + int(timeout * 1e6)
-        self.trouble(what)
-        while True:
-            try:
-                return self.cluster.network.ask(serve)
-            except Lost:
-                if self.world.now_us >= deadline_us:
-                    raise KafkaException(kafka_error(KafkaError._TIMED_OUT, retriable=True)) from None
+        try:
+            self.trouble(what)
+        except KafkaException as error:
+            self.world.at(self.cluster.network.delay_us(), question.settle, error, process=self.process)
+            return question
+
+        def answer(found: Any) -> None:
+            if not isinstance(found, Lost):
+                question.settle(found)
+            elif self.world.now_us >= deadline_us:
+                question.settle(KafkaException(kafka_error(KafkaError._TIMED_OUT, retriable=True)))
+            else:
+                self.world.at(AGAIN_US, ask, process=self.process)
+
+        def ask() -> None:
+            self.cluster.network.send(self.process, serve, (), answer)
+
+        ask()
+        return question

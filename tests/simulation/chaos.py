@@ -40,7 +40,6 @@ class Chaos:
         self._draws = world.draws("chaos")
         self.garbage: list[tuple[str, int, int]] = []
         """Where records were written that nobody can read."""
-        self.in_flight_at_kills = 0
         switches = faults.switches
         kinds: list[tuple[bool, Callable[[], None]]] = [
             (switches.crash, self._crash),
@@ -115,7 +114,7 @@ class Chaos:
         if (process := self._victim()) is not None:
             span_us = self._span_us(0.5)
             self._world.note(f"{process.name} is cut off for {span_us / 1e6:.3f} s")
-            process.cut_until_us = self._world.now_us + span_us
+            process.cut_off(span_us)
 
     def _replace(self) -> None:
         """Freeze a process, put another one in its place, and let it go on."""

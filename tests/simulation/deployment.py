@@ -41,6 +41,8 @@ class Shape:
     max_in_flight: int
     pool_window: int
     latency_s: float
+    revoke_wait_s: float
+    drain_timeout_s: float
 
 
 def draw_shape(draws: Random) -> Shape:
@@ -53,7 +55,9 @@ def draw_shape(draws: Random) -> Shape:
         concurrency=draws.choice((1, 2, 4, 8)),
         max_in_flight=draws.choice((2, 8, 64)),
         pool_window=draws.choice((3, 16, 256)),
-        latency_s=draws.choice((0.02, 0.1, 0.4)),
+        latency_s=draws.choice((0.02, 0.1, 0.4, 1.2)),
+        revoke_wait_s=draws.choice((0.0, 0.3, 5.0)),
+        drain_timeout_s=draws.choice((0.2, 2.0)),
     )
 
 
@@ -81,7 +85,7 @@ def settings_for(shape: Shape) -> Settings:
             "pool_window": shape.pool_window,
             "lost_grace_s": 2.0,
         },
-        worker={"drain_timeout_s": 2.0},
+        worker={"drain_timeout_s": shape.drain_timeout_s, "revoke_wait_s": shape.revoke_wait_s},
     )
 
 

@@ -88,19 +88,31 @@ class History:
         return {(task["task_id"], task["attempt"]): task for each in self.committed for task in each.tasks}
 
     @cached_property
-    def results(self) -> dict[Attempt, list[dict[str, Any]]]:
-        """All results of each attempt, in the order of the log."""
-        found: dict[Attempt, list[dict[str, Any]]] = {}
+    def results(self) -> dict[Attempt, list[tuple[int, dict[str, Any]]]]:
+        """All results of each attempt with their offsets, in the order of the log."""
+        found: dict[Attempt, list[tuple[int, dict[str, Any]]]] = {}
         for entry in self.visible(self.topics.results):
             result = as_object(entry)
             if isinstance(result.get("task_id"), str) and isinstance(result.get("attempt"), int):
-                found.setdefault((result["task_id"], result["attempt"]), []).append(result)
+                found.setdefault((result["task_id"], result["attempt"]), []).append((entry.offset(), result))
         return found
 
     @property
     def first_results(self) -> dict[Attempt, dict[str, Any]]:
         """The first result of each attempt."""
-        return {attempt: results[0] for attempt, results in self.results.items()}
+        return {attempt: results[0][1] for attempt, results in self.results.items()}
+
+    @cached_property
+    def starts(self) -> dict[tuple[str, int, str], int]:
+        """By task, attempt and worker: when the start of a call was first in the journal, by the world's clock."""
+        found: dict[tuple[str, int, str], int] = {}
+        for name in self.cluster.topics:
+            if name.startswith(f"{self.topics.prefix}.attempts."):
+                for entry in self.visible(name):
+                    note = as_object(entry)
+                    if note.get("phase") == "started":
+                        found.setdefault((note["task_id"], note["attempt"], note["worker"]), entry.at_us)
+        return found
 
     @cached_property
     def outcomes(self) -> dict[str, list[tuple[Entry, bool]]]:

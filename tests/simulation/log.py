@@ -28,7 +28,18 @@ class Transaction:
 class Entry:
     """A record, as it lies in the log and as confluent-kafka's Message hands it out."""
 
-    __slots__ = ("_headers", "_key", "_offset", "_partition", "_timestamp", "_topic", "_value", "marker", "part")
+    __slots__ = (
+        "_headers",
+        "_key",
+        "_offset",
+        "_partition",
+        "_timestamp",
+        "_topic",
+        "_value",
+        "at_us",
+        "marker",
+        "part",
+    )
 
     def __init__(
         self,
@@ -46,6 +57,8 @@ class Entry:
         self._value = value
         self._headers = headers
         self._timestamp = timestamp_ms
+        self.at_us = log.now_us
+        """When it was written, by the world's own clock."""
         self.part = part
         self.marker = False
 
@@ -105,6 +118,10 @@ class PartitionLog:
         """Consumers that read here; told when there is more."""
         self._world = world
         self._salt = crc32(f"{topic}/{partition}".encode())
+
+    @property
+    def now_us(self) -> int:
+        return self._world.now_us
 
     def append(
         self,

@@ -38,6 +38,8 @@ class Process:
         self.frozen = False
         self.backlog: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         """What would have happened to it while it was frozen."""
+        self.absent: list[tuple[int, int]] = []
+        """When it stood still or was cut off: from, until."""
         self.cut_until_us = 0
         """Until then nothing of it reaches the broker, nor the other way."""
         self.threads: list[Thread] = []
@@ -82,7 +84,13 @@ class Process:
         """Stop as by SIGSTOP, and go on after a while."""
         if self.alive and not self.frozen:
             self.frozen = True
+            self.absent.append((self.world.now_us, self.world.now_us + for_us))
             self.world.at(for_us, self.thaw)
+
+    def cut_off(self, for_us: int) -> None:
+        """Go on without reaching the broker for a while."""
+        self.cut_until_us = self.world.now_us + for_us
+        self.absent.append((self.world.now_us, self.cut_until_us))
 
     @property
     def cut_off_us(self) -> int:

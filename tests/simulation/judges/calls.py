@@ -1,20 +1,28 @@
-"""What the provider was asked, against what was dispatched: nothing is invented, little is asked twice."""
+"""What the provider was asked, against what was dispatched: nothing is invented, and nothing is asked twice where the
+journal could know of it (kafka-mechanics C4).
+
+A call is made again under the same attempt only where the one before it was not in the journal yet and its worker was
+gone, for good or for a while. In pools with a price no call begins before it is in the journal, so there none is.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
-from tests.simulation.history import History
+from tests.simulation.deployment import OPEN, SESSION_MS
+from tests.simulation.history import Attempt, History
+from tests.simulation.process import Process
+from tests.simulation.provider import Call
 
-JOURNAL = False
-"""Whether workers answer a redelivered task from their journal. Off until main has it (kafka-mechanics C4): until then
-a call may be made again for everything since the last commit, and this judge only counts."""
+SESSION_US = SESSION_MS * 1_000
 
 
 def calls(history: History) -> Iterator[str]:
     """Compare calls, tasks and results."""
-    made = Counter((call.task_id, call.attempt) for call in history.calls)
+    made: dict[Attempt, list[Call]] = {}
+    for call in history.calls:
+        made.setdefault((call.task_id, call.attempt), []).append(call)
     for attempt in made:
         if attempt not in history.dispatched:
             yield f"{attempt} was called and never dispatched"
@@ -22,6 +30,32 @@ def calls(history: History) -> Iterator[str]:
     for attempt, result in history.first_results.items():
         if result.get("failure") is None and attempt in history.dispatched and attempt not in answered:
             yield f"{attempt} has an answer that the provider never gave"
-    again = sum(made.values()) - len(made)
-    if JOURNAL and again > history.chaos.in_flight_at_kills:
-        yield f"{again} calls were made twice, with {history.chaos.in_flight_at_kills} in flight at kills"
+    for attempt, several in made.items():
+        for before, again in pairwise(several):
+            if not _excused(history, attempt, before, again):
+                yield f"{attempt} was called {_told(before)} and again {_told(again)}"
+
+
+def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> bool:
+    """Return whether nobody could know of a call when it was made again.
+
+    Its start was not in the journal, and its worker was gone; or who made it again had decided to before, and stood
+    still in between.
+    """
+    if history.dispatched[attempt]["pool"] == OPEN:
+        return False
+    if _gone(again.process, before.began_us, again.began_us):
+        return True
+    started_us = history.starts.get((*attempt, before.process.name))
+    if started_us is not None and started_us < again.began_us:
+        return False
+    return before.process.ended_by == "killed" or _gone(before.process, before.began_us - SESSION_US, again.began_us)
+
+
+def _gone(process: Process, since_us: int, until_us: int) -> bool:
+    """Return whether a process stood still or was cut off in a span of time."""
+    return any(end_us > since_us and begin_us < until_us for begin_us, end_us in process.absent)
+
+
+def _told(call: Call) -> str:
+    return f"by {call.process.name} at {call.began_us / 1e6:.3f} ({call.ended or 'no end'})"

@@ -37,12 +37,17 @@ def _forwarded(history: History, origin: tuple[str, int, int], garbage: set[tupl
 
 
 def _taken(history: History, place: tuple[str, int, int]) -> bool:
-    """Return whether a submission that breaks the contract was rejected under its id, or sent home."""
+    """Return whether a submission that breaks the contract was rejected under its id, or sent home.
+
+    A result of such a job comes too late, which is nothing to be set aside.
+    """
     topic, partition, offset = place
-    if topic != history.topics.jobs:
-        return False
     entry = history.cluster.log(topic, partition).entries[offset]
     assert entry is not None
+    if topic == history.topics.results:
+        return as_object(entry).get("job_id") in history.outcomes
+    if topic != history.topics.jobs:
+        return False
     ids = {as_object(entry).get("job_id"), (entry.key() or b"").decode("utf-8", "replace"), f"j-{partition}-{offset}"}
     sent_home = f"{partition}:{offset}"
     forwarded = (header_map(each.headers()).get("x-forwarded-from") for each in history.visible(topic))

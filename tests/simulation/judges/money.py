@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from headrace.orchestrator.core.state import JobHeader, Phase, StateRecord, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import Cursor, JobHeader, Phase, StateRecord, TaskRecord, TaskStatus, cursor_key
 from headrace.schemas.messages import JobStatus, Outcome
 from tests.simulation.history import Attempt, Committed, History
 
-Settled = dict[Attempt, bool]
-"""Attempts whose result was booked; the value says whether it was booked as of unknown fate before."""
+Settled = dict[Attempt, int]
+"""Attempts whose result was booked, and up to which offset results had been read by then."""
 
 
 def money(history: History) -> Iterator[str]:
     """Follow the headers, then look at the receipts."""
     held: dict[str, StateRecord] = {}
     settled: Settled = {}
+    read: dict[int, int] = {}
     for each in history.committed:
-        for _, key, record in each.state:
+        for partition, key, record in each.state:
+            if key == cursor_key("results") and isinstance(record, Cursor):
+                read[partition] = record.offset
+        for partition, key, record in each.state:
             before = held.get(key)
             if isinstance(before, TaskRecord) and isinstance(record, TaskRecord):
-                settled.update(_settled(key.removeprefix("task/"), before, record))
+                attempts = _settled(key.removeprefix("task/"), before, record)
+                settled.update(dict.fromkeys(attempts, read.get(partition, 0)))
             if record is None:
                 held.pop(key, None)
             else:
@@ -30,13 +35,13 @@ def money(history: History) -> Iterator[str]:
     yield from _receipts(history, settled)
 
 
-def _settled(task_id: str, before: TaskRecord, record: TaskRecord) -> Settled:
+def _settled(task_id: str, before: TaskRecord, record: TaskRecord) -> list[Attempt]:
     """Return the attempts that a change of a task's record settled."""
     owed = {each.attempt for each in record.owed}
-    found = {(task_id, each.attempt): True for each in before.owed if each.attempt not in owed}
+    found = [(task_id, each.attempt) for each in before.owed if each.attempt not in owed]
     left = before.status is TaskStatus.LIVE and (record.status, record.attempt) != (TaskStatus.LIVE, before.attempt)
     if left and before.attempt not in owed:
-        found[task_id, before.attempt] = False
+        found.append((task_id, before.attempt))
     return found
 
 
@@ -71,8 +76,8 @@ def _receipts(history: History, settled: Settled) -> Iterator[str]:
     """Every attempt stands on the receipt once, at what its result says, or among those of unknown fate."""
     asked = Counter(task_id.split("/")[0] for task_id, _ in history.dispatched)
     paid: Counter[str] = Counter()
-    for attempt, late in settled.items():
-        paid[attempt[0].split("/")[0]] += _cost(history, attempt, late=late)
+    for attempt, read_to in settled.items():
+        paid[attempt[0].split("/")[0]] += _cost(history, attempt, read_to)
     for job_id, records in history.outcomes.items():
         outcome = Outcome.model_validate_json(records[0][0].value() or b"")
         if outcome.status is JobStatus.REJECTED:
@@ -86,10 +91,10 @@ def _receipts(history: History, settled: Settled) -> Iterator[str]:
             yield f"{job_id}: the receipt says {receipt.cost_microusd}, its results cost {paid[job_id]}"
 
 
-def _cost(history: History, attempt: Attempt, *, late: bool) -> int:
-    """Return what the result cost that settled an attempt: its first, or the first that knows its fate."""
-    for result in history.results.get(attempt, ()):
+def _cost(history: History, attempt: Attempt, read_to: int) -> int:
+    """Return what the result cost that settled an attempt: the first one read by then that knows its fate."""
+    for offset, result in history.results.get(attempt, ()):
         unknown = result.get("unconfirmed", False) or (result.get("failure") or {}).get("kind") == "interrupted"
-        if not (late and unknown):
-            return 0 if unknown else int(result.get("cost_microusd", 0))
+        if offset < read_to and not unknown:
+            return int(result.get("cost_microusd", 0))
     return 0

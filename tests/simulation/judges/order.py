@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.schemas.codec import header_map
+from headrace.schemas.completed import progress_of
 from headrace.schemas.topics import Topics
 from tests.simulation.cluster import Cluster
 from tests.simulation.history import as_object
@@ -12,7 +13,10 @@ from tests.simulation.log import PartitionLog, hidden
 
 
 class ResultsFirst:
-    """Looks at every commit of a worker: what it says is done must have been answered, or set aside, before."""
+    """Looks at every commit of a worker: what it says is done must have been answered, or set aside, before.
+
+    Or it was handed over: its call still runs, which the commit must say.
+    """
 
     def __init__(self, cluster: Cluster, topics: Topics) -> None:
         self.problems: list[str] = []
@@ -29,21 +33,25 @@ class ResultsFirst:
         """Look at one commit."""
         for (topic, partition), commit in offsets.items():
             if topic.startswith(self._prefix):
-                self._look(group, topic, partition, commit.offset)
+                self._look(group, topic, partition, commit.offset, commit.metadata)
 
-    def _look(self, group: str, topic: str, partition: int, offset: int) -> None:
+    def _look(self, group: str, topic: str, partition: int, offset: int, metadata: str) -> None:
         start = self._checked.get((topic, partition), 0)
         if offset <= start:
             return
         self._checked[topic, partition] = offset
         self._follow()
+        handed_over = progress_of(offset, metadata).handed_over
         for entry in self._cluster.log(topic, partition).entries[start:offset]:
             if entry is None or hidden(entry):
                 continue
             place = (topic, partition, entry.offset())
             headers = header_map(entry.headers())
             attempt = (headers.get("x-task-id", ""), headers.get("x-attempt", ""))
-            if attempt not in self._answered and place not in self._aside:
+            if attempt in self._answered or place in self._aside:
+                continue
+            handed_over -= 1
+            if handed_over < 0:
                 self.problems.append(f"order: {group} committed {offset} past {place} {attempt}, which has no answer")
 
     def _follow(self) -> None:
