@@ -25,6 +25,7 @@ from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime import metrics
+from headrace.runtime.kafka import headers_of
 from headrace.schemas.codec import decode, header_map
 from headrace.schemas.completed import decode as done_spans
 from headrace.schemas.completed import progress_of
@@ -296,7 +297,7 @@ class Openings:
         one.read += 1
         value = message.value()
         try:
-            note = decode(Attempt, value, header_map(cast(Any, message.headers())))
+            note = decode(Attempt, value, header_map(headers_of(message)))
         except ContractError as error:
             self._unread.inc()
             one.unread += 1

@@ -15,7 +15,9 @@ from functools import partial
 import structlog
 
 from headrace.runtime import metrics
+from headrace.runtime.kafka import headers_of
 from headrace.runtime.telemetry import trace_headers
+from headrace.schemas.agreement import check_task
 from headrace.schemas.codec import Headers, header_map
 from headrace.schemas.errors import ContractError, DecodeError
 from headrace.schemas.messages import Lane, Task
@@ -49,6 +51,7 @@ class WorkPool:
         self._runner = runner
         self._answers = answers
         self._report = report
+        self._name = name
         self._limit = concurrency
         self._queues: dict[Lane, deque[Delivery]] = {lane: deque() for lane in Lane}
         self._running: dict[Key, Running] = {}
@@ -155,11 +158,12 @@ class WorkPool:
         return None
 
     def _start(self, delivery: Delivery) -> None:
-        headers = header_map(delivery.message.headers())
+        raw = headers_of(delivery.message)
+        headers = header_map(raw)
         try:
             task = self._read(delivery, headers)
         except ContractError as error:
-            self._answers.set_aside(delivery, headers, error)
+            self._answers.set_aside(delivery, raw, error)
             return
         trace = trace_headers(headers)
         if self._immediate_or_known(delivery, task, trace):
@@ -192,13 +196,14 @@ class WorkPool:
         self._report.recalled(task, ended.result, trace=trace)
 
     def _read(self, delivery: Delivery, headers: dict[str, str]) -> Task:
-        task = read_task(delivery.message.value(), headers)
-        if not 0 <= task.reply_partition < self._answers.result_partitions:
-            # Sending there would fail for ever; so nobody can be answered.
-            count = self._answers.result_partitions
-            raise DecodeError(
-                f"reply_partition {task.reply_partition} is not one of the {count} of results", kind="wrong_partition"
-            )
+        try:
+            task = read_task(delivery.message.value(), headers)
+            check_task(task, headers, pool=self._name, result_partitions=self._answers.result_partitions)
+        except ContractError:
+            raise
+        except Exception as error:  # Our own bug; a record that is not set aside would stop its partition.
+            log.error("task.unreadable", exc_info=error)
+            raise DecodeError(f"unexpected {type(error).__name__} while it was read", kind="internal") from error
         return task
 
     async def _begin(self, running: Running) -> None:
