@@ -76,7 +76,7 @@ def _verdicts(options: argparse.Namespace) -> Iterator[Verdict]:
         yield from pool.map(_run_tuple, work, chunksize=CHUNK)
 
 
-def _run_tuple(work: tuple[int, int, Switches | None, tuple[str, ...]]) -> Verdict:
+def _run_tuple(work: tuple[int, int, tuple[str, ...] | None, tuple[str, ...]]) -> Verdict:
     return run_one(*work)
 
 

@@ -70,12 +70,17 @@ POOLS = PoolsFile(
 )
 RETENTION_S = 60
 SESSION_MS = 2_000
+HEARTBEAT_MS = 400
 
 
 def settings_for(shape: Shape) -> Settings:
     """Return the settings of all processes: production's, with times that are a third as long."""
     return Settings(
-        kafka={"bootstrap_servers": "simulated:1", "session_timeout_ms": SESSION_MS, "heartbeat_interval_ms": 400},
+        kafka={
+            "bootstrap_servers": "simulated:1",
+            "session_timeout_ms": SESSION_MS,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
+        },
         topics={"prefix": "sim", "partitions": shape.partitions, "task_partitions": shape.task_partitions},
         objects={"inline_bytes": 2_048, "item_inline_bytes": 256},
         orchestrator={
@@ -188,7 +193,7 @@ class Fleet:
             pools=POOLS,
             environment=self._environment,
             objects=self._objects,  # type: ignore[arg-type]
-            admin=kafka.AdminClient({}),
+            admin=kafka.admin_client(self._settings),
         )
         process.on_term = instance.loop.stop
         instance.watch.start()

@@ -9,10 +9,8 @@ from confluent_kafka import KafkaError
 from tests.simulation.world import World
 
 PASSING = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-READING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
-LAST_WORDS = False
-"""Whether polls also hand out errors that end a worker. Off: a poller that ends by one commits past the records that it
-read together with it and never handed over (reported; the lost-task rule finds them later)."""
+READING = (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError.UNKNOWN_TOPIC_OR_PART)
+"""The last of them ends a worker."""
 TRANSACTIONAL = frozenset({"init", "add offsets", "offsets", "end"})
 
 
@@ -99,8 +97,7 @@ class Faults:
         """Return an error that a poll hands out in place of a record, or None."""
         if self.calm or not self.switches.errors or self._draws.random() >= 0.001:
             return None
-        codes = (*READING, KafkaError.UNKNOWN_TOPIC_OR_PART) if LAST_WORDS else READING
-        return int(self._draws.choice(codes))
+        return int(self._draws.choice(READING))
 
     def queue_is_full(self) -> bool:
         """Return whether a producer's queue is full at this moment."""

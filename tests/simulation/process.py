@@ -40,6 +40,8 @@ class Process:
         """What would have happened to it while it was frozen."""
         self.absent: list[tuple[int, int]] = []
         """When it stood still or was cut off: from, until."""
+        self.cuts: list[tuple[int, int]] = []
+        """Of these, when it was cut off."""
         self.cut_until_us = 0
         """Until then nothing of it reaches the broker, nor the other way."""
         self.threads: list[Thread] = []
@@ -91,6 +93,7 @@ class Process:
         """Go on without reaching the broker for a while."""
         self.cut_until_us = self.world.now_us + for_us
         self.absent.append((self.world.now_us, self.cut_until_us))
+        self.cuts.append(self.absent[-1])
 
     @property
     def cut_off_us(self) -> int:

@@ -9,11 +9,12 @@ from typing import Any
 from unittest.mock import patch
 
 from headrace.orchestrator.core import results
-from headrace.orchestrator.core.state import TaskStatus
+from headrace.orchestrator.core.state import Phase, TaskStatus
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.transaction import TransactionSession
+from headrace.schemas.ids import TaskId
 from headrace.workers.shell.pool import WorkPool
 from tests.simulation.groups import Group
 from tests.simulation.transactions import TransactionCoordinator
@@ -26,9 +27,9 @@ def no_dedupe_of_results() -> Iterator[None]:
 
     def answered(turn: Any, result: Any, jitter: float) -> None:
         header = turn.header_or_none()
-        task_id = results.TaskId.parse(result.task_id) if result.task_id.count("/") == 2 else None
+        task_id = TaskId.parse(result.task_id) if result.task_id.count("/") == 2 else None
         record = None if header is None or task_id is None else turn.task(task_id.step, task_id.index)
-        if record is None or header is None or header.phase is not results.Phase.RUNNING:
+        if record is None or header is None or header.phase is not Phase.RUNNING:
             return
         assert task_id is not None
         original(turn, task_id, replace(record, status=TaskStatus.LIVE, attempt=result.attempt), result, jitter)

@@ -2,7 +2,8 @@
 journal could know of it (kafka-mechanics C4).
 
 A call is made again under the same attempt only where the one before it was not in the journal yet and its worker was
-gone, for good or for a while. In pools with a price no call begins before it is in the journal, so there none is.
+gone, for good or for a while. In pools with a price no call begins before it is in the journal, so there it takes more:
+a worker that was cut off past its session while it had the start on its way, and came back a moment later.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.simulation.deployment import OPEN, SESSION_MS
+from headrace.workers.shell.pool import SLOW_START_MS
+from tests.simulation.deployment import HEARTBEAT_MS, OPEN, SESSION_MS
 from tests.simulation.history import Attempt, History
 from tests.simulation.process import Process
 from tests.simulation.provider import Call
 
 SESSION_US = SESSION_MS * 1_000
+HEARTBEAT_US = HEARTBEAT_MS * 1_000
 
 
 def calls(history: History) -> Iterator[str]:
@@ -43,7 +46,7 @@ def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> b
     still in between.
     """
     if history.dispatched[attempt]["pool"] == OPEN:
-        return False
+        return any(_came_back(call) for call in (before, again))
     if _gone(again.process, before.began_us, again.began_us):
         return True
     started_us = history.starts.get((*attempt, before.process.name))
@@ -55,6 +58,14 @@ def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> b
 def _gone(process: Process, since_us: int, until_us: int) -> bool:
     """Return whether a process stood still or was cut off in a span of time."""
     return any(end_us > since_us and begin_us < until_us for begin_us, end_us in process.absent)
+
+
+def _came_back(call: Call) -> bool:
+    """Return whether a call began just after its worker had been cut off for longer than a session."""
+    return any(
+        end_us - begin_us > SESSION_US - HEARTBEAT_US and end_us < call.began_us < end_us + SLOW_START_MS * 1_000
+        for begin_us, end_us in call.process.cuts
+    )
 
 
 def _told(call: Call) -> str:

@@ -119,5 +119,5 @@ def _counters(each: Committed, held: dict[Key, StateRecord]) -> Iterator[str]:
                     counts[record.status] += 1
             shown = (state.live, state.retrying, state.done, state.failed)
             found = tuple(counts[status] for status in (*TaskStatus,))
-            if found != shown and sum(found):
+            if found != shown and any(found):
                 yield f"{_who(each)}: {key} counts {name} as {shown}, its records say {found}"
