@@ -9,10 +9,16 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fanout, latency, records
+from benchmarks import fanout, items, latency, records
 from headrace.schemas.errors import HeadraceError
 
-BENCHMARKS = {"fanout": fanout.run, "fanout-http": fanout.run_http, "latency": latency.run, "records": records.run}
+BENCHMARKS = {
+    "fanout": fanout.run,
+    "fanout-http": fanout.run_http,
+    "items": items.run,
+    "latency": latency.run,
+    "records": records.run,
+}
 
 
 def main() -> int:

@@ -134,6 +134,13 @@ TRANSACTION_RECORDS = _histogram(
 RESTORE_SECONDS = _histogram(
     "restore_seconds", (), "Rebuilding one partition's state after an assignment.", CALL_BUCKETS
 )
+OBJECTS = _counter(
+    "object_requests_total",
+    "requests",
+    ("verb", "outcome"),
+    "Reads and writes of the object store: ok, failed, or lost.",
+)
+SWEPT = _counter("objects_swept_total", "objects", (), "Objects that the sweep deleted.")
 LAG = _gauge(
     "consumer_lag_records", "records", ("pool", "lane"), "Tasks on the topic that wait or run and are not done."
 )

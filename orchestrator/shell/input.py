@@ -51,6 +51,11 @@ class Input:
         self._results = results
         self._queue: deque[Read] = deque()
         self._taken: list[Read] = []
+        self._aside: list[Read] = []
+        self._held: set[tuple[str, int]] = set()
+        """Topic and partition of records that cannot be decided in this round; what follows them there waits too."""
+        self._paused: set[tuple[str, int]] = set()
+        """Those of which no more records come until the first is decided."""
 
     def poll(self, timeout_s: float, room: int) -> None:
         """Read what there is: wait for one record, then take what the client has already (kafka-mechanics C1)."""
@@ -95,12 +100,44 @@ class Input:
             log.warning("consumer.complained", error=error.str(), topic=message.topic(), partition=message.partition())
 
     def take(self) -> Read | None:
-        """Return the next record to decide; it stays in hand until `applied`."""
-        if not self._queue:
-            return None
-        read = self._queue.popleft()
-        self._taken.append(read)
-        return read
+        """Return the next record to decide; it stays in hand until `applied`. What is held is passed over."""
+        while self._queue:
+            read = self._queue.popleft()
+            if _place(read) in self._held:
+                self._aside.append(read)
+                continue
+            self._taken.append(read)
+            return read
+        return None
+
+    def set_back(self) -> None:
+        """What was taken last cannot be decided yet: its topic and partition wait, the others go on."""
+        read = self._taken.pop()
+        self._held.add(_place(read))
+        self._aside.append(read)
+
+    def release(self, most: int) -> int:
+        """What was held comes first in the next round; return how many records that is.
+
+        Args:
+            most: above it, no more records of those places come. They come up to it, as the client throws away what it
+                has fetched when it is paused.
+        """
+        count = len(self._aside)
+        if self._paused or count > most:
+            self._pause(self._held if count > most else self._paused & self._held)
+        self._queue.extendleft(reversed(self._aside))
+        self._aside.clear()
+        self._held.clear()
+        return count
+
+    def _pause(self, places: set[tuple[str, int]]) -> None:
+        try:
+            self.consumer.pause([TopicPartition(*place) for place in sorted(places - self._paused)])
+            self.consumer.resume([TopicPartition(*place) for place in sorted(self._paused - places)])
+        except KafkaException as error:
+            log.warning("pause.failed", error=error.args[0].str())
+        self._paused = set(places)
 
     def applied(self) -> None:
         """What was taken is committed."""
@@ -116,6 +153,7 @@ class Input:
     def drop(self, partition: int) -> None:
         """Forget records of a partition that came or went."""
         self._queue = deque(read for read in self._queue if read.source.partition != partition)
+        self._paused = {place for place in self._paused if place[1] != partition}
 
     def waiting(self) -> int:
         """Return how many records are read and not decided."""
@@ -123,7 +161,8 @@ class Input:
 
     def unread(self) -> frozenset[int]:
         """Return the partitions of which results are read and not decided."""
-        return frozenset(read.source.partition for read in self._queue if read.source.topic == self._results)
+        waiting = (*self._queue, *self._aside)
+        return frozenset(read.source.partition for read in waiting if read.source.topic == self._results)
 
     def start(self, partition: int, offsets: Mapping[str, int]) -> None:
         """Go to the first offsets of a restored partition and let its records come.
@@ -151,6 +190,10 @@ class Input:
             self.consumer.pause([TopicPartition(topic, partition) for topic in topics])
         except KafkaException as error:
             log.warning("pause.failed", partition=partition, error=error.args[0].str())
+
+
+def _place(read: Read) -> tuple[str, int]:
+    return read.source.topic, read.source.partition
 
 
 def _hint(text: str) -> str:

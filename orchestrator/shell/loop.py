@@ -25,6 +25,10 @@ log = structlog.get_logger("headrace.orchestrator")
 
 IDLE_S = 0.2
 """Longest wait for input; a timer that is due earlier shortens it."""
+WAITING_S = 0.02
+"""Longest wait for input while jobs wait for the object store."""
+MOST_HELD = 10
+"""Batches of records that may come in behind what waits for the object store, before its places are paused."""
 INTERACTIVE_RECORDS = 64
 INTERACTIVE_MS = 10
 """Where a transaction is cut while interactive jobs wait behind batch work (kafka-mechanics A5)."""
@@ -94,6 +98,11 @@ class Loop:
         self._limit: int | None = None
         self._refusals = 0
         self._fenced: list[float] = []
+        self._postponed: DependencyUnavailable | None = None
+        """Why some record cannot be decided yet."""
+        self._held_records = 0
+        """Records that wait with it, at the head of the queue."""
+        self._most_held = MOST_HELD * settings.batch_records
         self._held_at = 0.0
         self._collected_at = 0.0
         self.trouble: str | None = None
@@ -136,12 +145,15 @@ class Loop:
         self._input.poll(self._patience_s(), self._room())  # 1
         self._ownership.follow()  # 2
         batch, limit = Batch(), self._cut()
+        self._postponed = None
         if time.monotonic() - self._collected_at >= COLLECT_EVERY_S:
             self._collected_at = time.monotonic()
             self._decider.collect()
         self._decide(batch, *limit)
         if batch.next or self._writer.changed():
             self._commit(batch)  # 7, 8
+        if self._postponed is not None:
+            raise self._postponed
         if time.monotonic() - self._held_at >= HELD_EVERY_S:  # Counts every job, so not with each batch.
             self._held_at = time.monotonic()
             meters.held_back(self._decider.held_back())
@@ -153,7 +165,7 @@ class Loop:
                 self._more = True
                 return
             while batch.read < records and (read := self._input.take()) is not None:  # 3
-                self._decider.take(batch, read.source, read.at_ms)
+                self._take(batch, read)
                 if time.monotonic() > deadline:
                     break
             partitions = self._ownership.working.values()
@@ -163,10 +175,20 @@ class Loop:
             self._more = self._decider.deal(batch, records)  # 5
             jobs = CLOSING_JOBS if batch.read < records // 2 else 1
             closing = self._decider.close(batch, jobs, min(CLOSING_LIMIT, records))  # 6
-            self._more = self._more or closing or self._input.waiting() > 0
+            self._held_records = self._input.release(self._most_held)
+            self._more = self._more or closing or self._input.waiting() > self._held_records
         except DependencyUnavailable:
+            self._held_records = self._input.release(self._most_held)
             self._writer.forget(self._decider, self._input)
             raise
+
+    def _take(self, batch: Batch, read: Read) -> None:
+        """Decide a record. One that waits for the object store holds up what follows it where it lies, and no more."""
+        try:
+            self._decider.take(batch, read.source, read.at_ms)
+        except DependencyUnavailable as error:
+            self._input.set_back()
+            self._postponed = error
 
     def _commit(self, batch: Batch) -> None:
         try:
@@ -271,13 +293,14 @@ class Loop:
         return min(records, self._limit or records), milliseconds
 
     def _room(self) -> int:
-        return max(0, self._settings.batch_records - self._input.waiting())
+        """Return how many records may be read: what is held does not keep the others out."""
+        return max(0, self._settings.batch_records - max(0, self._input.waiting() - self._held_records))
 
     def _patience_s(self) -> float:
         """Return how long to wait for input: not at all while there is work, not past the next timer."""
-        if self._more or self._input.waiting() or self._ownership.restoring:
+        if self._more or self._input.waiting() > self._held_records or self._ownership.restoring:
             return 0.0
-        now_ms, wait = self._now_ms(), IDLE_S
+        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting or self._held_records else IDLE_S
         for partition in self._ownership.working.values():
             due = partition.store.next_due_ms()
             if due is not None:

@@ -107,8 +107,9 @@ class Life(RuleBasedStateMachine):
             self.budgets[job] = tokens
             self.redriven.clear()
         fields = {"budget": {"tokens": tokens}} if tokens is not None else {}
+        before = len(self.world.effects)
         self.world.submit(job, workflow(attempts, share), {"items": [f"i{n}" for n in range(items)]}, **fields)
-        for effect in self.world.effects[-8:]:
+        for effect in self.world.effects[before:]:
             if isinstance(effect, EmitOutcome) and effect.job_id == job:
                 self.bytes.setdefault(job, set()).add(effect.value)
         self.deal()
