@@ -13,12 +13,14 @@ from headrace.orchestrator import service
 from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.view import Environment
 from headrace.orchestrator.settings import Slot
+from headrace.orchestrator.shell.payloads import Payloads
 from headrace.orchestrator.shell.workflows import load_workflows
 from headrace.runtime import kafka
 from headrace.runtime.settings import Settings
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile, Price
 from headrace.workers.service import Worker
 from headrace.workers.settings import WorkerPlan
+from tests.simulation.clock import SimTime
 from tests.simulation.event_loop import SimLoop
 from tests.simulation.objects import SimObjects
 from tests.simulation.process import Process
@@ -100,11 +102,10 @@ def _compile(text: str) -> Graph:
     return compile_workflow(json.loads(text), pools=POOLS.pools)
 
 
-def environment_for(settings: Settings, objects: SimObjects) -> Environment:
+def environment_for(settings: Settings, payloads: Payloads) -> Environment:
     """Return production's own environment, with a compiler that remembers."""
     nothing = load_workflows((), pools=POOLS.pools)
-    found = service.environment_for(settings, POOLS, nothing, objects)  # type: ignore[arg-type]
-    return replace(found, compile=_compile)
+    return replace(service.environment_for(settings, POOLS, nothing, payloads), compile=_compile)
 
 
 class Fleet:
@@ -126,7 +127,6 @@ class Fleet:
         self._settings = settings
         self._shape = shape
         self._skew_ms = skew_ms
-        self._environment = environment_for(settings, objects)
         self._objects = objects
         self._draws = world.draws("fleet")
         self._born = 0
@@ -187,12 +187,14 @@ class Fleet:
             self._start(slot)
 
     def _orchestrate(self, process: Process, slot: str) -> None:
+        clock = SimTime(self.world).monotonic
+        payloads = Payloads(self._objects, cache_bytes=self._settings.objects.cache_bytes, clock=clock)
         instance = service.Orchestrator(
             self._settings,
             slot=Slot(slot),
             pools=POOLS,
-            environment=self._environment,
-            objects=self._objects,  # type: ignore[arg-type]
+            environment=environment_for(self._settings, payloads),
+            payloads=payloads,
             admin=kafka.admin_client(self._settings),
         )
         process.on_term = instance.loop.stop

@@ -44,6 +44,8 @@ class Switches:
     """Wall clocks of processes differ, and jump."""
     provider: bool = False
     """The provider answers 429, 5xx, garbage, or not at all."""
+    store: bool = False
+    """The object store is slow, and refuses now and then."""
     garbage: bool = False
     """Records that nobody can read lie on every topic."""
 

@@ -62,7 +62,7 @@ class Run:
             list(POOLS.pools), partitions=self.shape.partitions, task_partitions=self.shape.task_partitions
         )
         self.cluster = Cluster(world, specs)
-        self.objects = SimObjects()
+        self.objects = SimObjects(world, self.faults)
         self.provider = Provider(world, self.faults, latency_s=self.shape.latency_s)
         skew_ms = SKEW_MS if self.switches.skew else 0
         self.fleet = Fleet(world, settings_for(self.shape), self.shape, self.objects, skew_ms=skew_ms)

@@ -7,7 +7,9 @@ loaded module of Headrace has these names replaced, and put back afterwards.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
+import queue
 import random
 import sys
 import threading
@@ -30,6 +32,7 @@ from tests.simulation import scene
 from tests.simulation.admin import AdminClient
 from tests.simulation.clock import SimOs, SimRandom, SimTime, make_event, make_thread
 from tests.simulation.consumer import Consumer
+from tests.simulation.objects import make_queue, make_wait
 from tests.simulation.producer import Producer
 from tests.simulation.scene import Scene
 from tests.simulation.world import World
@@ -97,6 +100,8 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
         id(confluent_kafka.Consumer): Consumer,
         id(confluent_kafka.Producer): Producer,
         id(confluent_kafka.admin.AdminClient): AdminClient,
+        id(queue.SimpleQueue): make_queue(world),
+        id(concurrent.futures.wait): make_wait(world),
         id(health.AdminServer): NoServer,
         id(open_adapter): adapter,
         id(open_objects): objects,
