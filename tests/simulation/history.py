@@ -38,13 +38,17 @@ class History:
     Args:
         calls: the provider's memory.
         chaos: what was done to the world that the logs alone do not tell: garbage, kills.
+        objects: what lies in the object store, by key.
     """
 
-    def __init__(self, cluster: Cluster, topics: Topics, calls: list[Call], chaos: Chaos) -> None:
+    def __init__(
+        self, cluster: Cluster, topics: Topics, calls: list[Call], chaos: Chaos, objects: dict[str, bytes]
+    ) -> None:
         self.cluster = cluster
         self.topics = topics
         self.calls = calls
         self.chaos = chaos
+        self.objects = objects
 
     def visible(self, topic: str) -> list[Entry]:
         """Return all committed records of a topic, partition by partition."""
@@ -122,6 +126,15 @@ class History:
             repeat = header_map(entry.headers()).get("x-repeat") == "true"
             found.setdefault((entry.key() or b"").decode(), []).append((entry, repeat))
         return found
+
+    def items_of(self, submission: dict[str, Any]) -> list[str]:
+        """Return the items of a job, whichever way they came."""
+        ref, items = submission.get("input_ref"), submission.get("items")
+        if items is not None:
+            lines = [line for part in items["parts"] for line in self.objects[part["key"]].splitlines()]
+            return [json.loads(line) for line in lines]
+        given = submission.get("input", {}) if ref is None else json.loads(self.objects.get(ref["key"], b"{}"))
+        return list(given.get("items", ()))
 
     @cached_property
     def letters(self) -> list[dict[str, Any]]:

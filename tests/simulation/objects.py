@@ -37,6 +37,10 @@ class SimObjects:
         self.content[ref.key] = content
         return ref
 
+    def lose(self, key: str) -> None:
+        """Let content be gone."""
+        del self.content[key]
+
     def put(self, content: bytes) -> ObjectRef:
         ref = check_object_ref(claim_check(content))
         self._travel("write", ref.key)

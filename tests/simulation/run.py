@@ -66,7 +66,7 @@ class Run:
         self.provider = Provider(world, self.faults, latency_s=self.shape.latency_s)
         skew_ms = SKEW_MS if self.switches.skew else 0
         self.fleet = Fleet(world, settings_for(self.shape), self.shape, self.objects, skew_ms=skew_ms)
-        self.workload = Workload(world, self.cluster, jobs=jobs, topic=self.topics.jobs)
+        self.workload = Workload(world, self.cluster, self.objects, jobs=jobs, topic=self.topics.jobs)
         self.chaos = Chaos(world, self.cluster, self.fleet, self.faults, self.topics)
         self.watch = Watch(self.cluster, self.topics)
         self.order = ResultsFirst(self.cluster, self.topics)
@@ -136,7 +136,7 @@ class Run:
                 self.problems.append(f"liveness: {name} was told to stop and ended by {by!r}")
 
     def _judge(self) -> Verdict:
-        history = History(self.cluster, self.topics, self.provider.calls, self.chaos)
+        history = History(self.cluster, self.topics, self.provider.calls, self.chaos, self.objects.content)
         problems = self.problems + [f"crash: {each}" for each in self.world.findings]
         problems += self.order.problems + judge(history)
         figures = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN
+from tests.simulation.objects import SimObjects
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
 
@@ -22,12 +23,14 @@ class Workload:
 
     Args:
         jobs: how many.
+        objects: where inputs and items by reference lie before their jobs are submitted.
         topic: the topic of jobs.
     """
 
-    def __init__(self, world: World, cluster: Cluster, *, jobs: int, topic: str) -> None:
+    def __init__(self, world: World, cluster: Cluster, objects: SimObjects, *, jobs: int, topic: str) -> None:
         self._world = world
         self._cluster = cluster
+        self._objects = objects
         self._topic = topic
         self._draws = world.draws("workload")
         self.submitted = 0
@@ -54,6 +57,8 @@ class Workload:
             self._write_at(at_us + draws.randrange(8_000_000), job_id, value)
         if draws.random() < 0.1:
             other = {**value, "input": {"items": ["something else"]}}
+            other.pop("input_ref", None)
+            other.pop("items", None)
             self._write_at(at_us + draws.randrange(6_000_000), job_id, other)
         if draws.random() < 0.12:
             self._write_at(at_us + draws.randrange(3_000_000), job_id, {"type": "cancel", "job_id": job_id})
@@ -87,7 +92,27 @@ class Workload:
                 after_s = draws.choice((1.0, 3.0, 12.0))
                 deadline_s = EPOCH_S + after_s + draws.random() * 6
                 value["deadline"] = datetime.fromtimestamp(deadline_s, tz=UTC).isoformat()
+        self._refer(draws, value)
         return value
+
+    def _refer(self, draws: Random, value: dict[str, Any]) -> None:
+        """Give some inputs, and some lists of items, by reference; now and then to what is not there."""
+        kind = draws.random()
+        if kind < 0.1:
+            ref = self._objects.keep(json.dumps(value.pop("input")).encode())
+            value["input_ref"] = ref.model_dump()
+        elif kind < 0.25 and "for_each" in json.dumps(value["workflow"]):
+            items = value.pop("input")["items"]
+            cut = draws.randrange(len(items) + 1)
+            parts = [part for part in (items[:cut], items[cut:]) if part]
+            value["items"] = {"parts": [self._part(part) for part in parts]}
+        if kind < 0.02:
+            self._objects.lose(value["input_ref"]["key"])
+
+    def _part(self, items: list[str]) -> dict[str, Any]:
+        """Store JSON Lines."""
+        ref = self._objects.keep("".join(f"{json.dumps(item)}\n" for item in items).encode())
+        return {**ref.model_dump(), "items": len(items)}
 
     def _write_at(self, at_us: int, key: str | None, value: dict[str, Any]) -> None:
         self.submitted += 1

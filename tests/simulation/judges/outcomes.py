@@ -36,7 +36,7 @@ def _contents(history: History) -> Iterator[str]:
         outcome = Outcome.model_validate_json(records[0][0].value() or b"")
         if outcome.status is not JobStatus.SUCCEEDED or job_id not in history.submissions:
             continue
-        items = [item for each in history.submissions[job_id] for item in each.get("input", {}).get("items", ())]
+        items = [item for each in history.submissions[job_id] for item in history.items_of(each)]
         own = {word for item in items for word in item.split() if word.startswith("job-")}
         values = outcome.output if isinstance(outcome.output, list) else [outcome.output]
         words = [word for value in values if isinstance(value, str) for word in value.split()]

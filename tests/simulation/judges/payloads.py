@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.simulation.deployment import OPEN
-from tests.simulation.history import History
+from tests.simulation.history import History, as_object
 from tests.simulation.workload import SECRET
 
 
@@ -17,5 +17,8 @@ def payloads(history: History) -> Iterator[str]:
             continue
         for log in history.cluster.topics[name]:
             for entry in log.entries:
-                if entry is not None and secret in (entry.value() or b""):
+                if entry is None:
+                    continue
+                ref = as_object(entry).get("call_ref") or {}
+                if secret in (entry.value() or b"") or secret in history.objects.get(str(ref.get("key")), b""):
                     yield f"a confidential payload lies on {name}[{log.partition}]@{entry.offset()}"
