@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 from headrace.orchestrator.core.record_codec import decode_record
@@ -49,6 +50,17 @@ class History:
         self.calls = calls
         self.chaos = chaos
         self.objects = objects
+
+    def digest(self) -> int:
+        """Return a number that two runs share only if every byte of every log is the same."""
+        digest = sha256()
+        for name, logs in self.cluster.topics.items():
+            for log in logs:
+                for entry in log.entries:
+                    if entry is not None:
+                        what = (name, log.partition, entry.offset(), entry.at_us, entry.key(), entry.value())
+                        digest.update(repr(what).encode())
+        return int.from_bytes(digest.digest()[:8], "big")
 
     def visible(self, topic: str) -> list[Entry]:
         """Return all committed records of a topic, partition by partition."""

@@ -38,6 +38,7 @@ class Verdict:
     seed: int
     switches: Switches
     digest: int = 0
+    """Of every step that was taken, and of all that was written: equal only for the same run."""
     problems: list[str] = field(default_factory=list)
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -144,7 +145,8 @@ class Run:
             "seconds": self.world.now_us / 1e6,
             "calls": len(self.provider.calls),
         }
-        return Verdict(self.world.seed, self.switches, self.world.digest, problems, figures)
+        digest = self.world.digest ^ history.digest()
+        return Verdict(self.world.seed, self.switches, digest, problems, figures)
 
 
 def run_seed(
