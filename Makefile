@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint lock schemas clean
+.PHONY: help setup demo test trouble nightly lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,11 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
+	@$(BIN)/python -m pytest tests/trouble
+
+nightly: trouble ## what takes longer than make test may
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export
