@@ -101,6 +101,31 @@ def make_event(world: World) -> type:
     return Event
 
 
+def make_lock(world: World) -> type:
+    """Return what ``threading.Lock`` is."""
+
+    class Lock:
+        def __init__(self) -> None:
+            self._held = False
+            self._waiters: list[Greenthread] = []
+
+        def __enter__(self) -> bool:
+            thread = world.boundary()
+            while self._held:
+                self._waiters.append(thread)
+                thread.pause()
+            self._held = True
+            return True
+
+        def __exit__(self, *_: object) -> None:
+            self._held = False
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.wake()
+
+    return Lock
+
+
 def make_thread(world: World) -> type:
     """Return what ``threading.Thread`` is."""
 

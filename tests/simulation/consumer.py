@@ -66,6 +66,11 @@ class Consumer(Client):
         self._callbacks = callbacks
         self._member = Member(self, self._group, tuple(topics), self.config)
 
+    def unsubscribe(self) -> None:
+        self.world.boundary()
+        if self._member is not None:
+            self._member.unsubscribe()
+
     def consumer_group_metadata(self) -> bytes:
         self.world.boundary()
         who = self._member.identity() if self._member else Membership("", -1, None)
@@ -326,7 +331,7 @@ class Consumer(Client):
                 member.tell(REVOKE, member.held)
             while member.operations:
                 self._hear(member)
-            member.leave()
+            member.close()
         self._drop(list(self._assigned))
         self.world.boundary()
 

@@ -20,7 +20,6 @@ from headrace.runtime.settings import Settings
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile, Price
 from headrace.workers.service import Worker
 from headrace.workers.settings import WorkerPlan
-from tests.simulation.clock import SimTime
 from tests.simulation.event_loop import SimLoop
 from tests.simulation.objects import SimObjects
 from tests.simulation.process import Process
@@ -187,8 +186,7 @@ class Fleet:
             self._start(slot)
 
     def _orchestrate(self, process: Process, slot: str) -> None:
-        clock = SimTime(self.world).monotonic
-        payloads = Payloads(self._objects, cache_bytes=self._settings.objects.cache_bytes, clock=clock)
+        payloads = Payloads(self._objects, cache_bytes=self._settings.objects.cache_bytes)
         instance = service.Orchestrator(
             self._settings,
             slot=Slot(slot),
@@ -203,6 +201,7 @@ class Fleet:
             instance.run()
         finally:
             instance.watch.close()
+            instance.groups.close()
 
     def _work(self, process: Process, slot: str) -> None:
         pool = slot.rpartition("-")[0]

@@ -85,11 +85,25 @@ class Member:
     def _busy(self) -> bool:
         return self._joining or self._hearing or bool(self.operations)
 
-    def leave(self) -> None:
+    def unsubscribe(self) -> None:
+        """Give everything back, then leave the group, also as a static member."""
+        self.leaving = True
+        if self.held:
+            self.tell(REVOKE, self.held, self._leave)
+        else:
+            self._leave()
+
+    def close(self) -> None:
         """Leave the group; a static member only falls silent (KIP-345)."""
         self.leaving = self._closed = True
-        if self.instance is None and self.member_id:
+        if self.instance is None:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._closed = True
+        if self.member_id:
             self._network.send(self._process, self._group.leave, (self.identity(),), lambda _: None)
+            self.member_id, self.generation = "", -1
 
     def refused(self, code: int) -> None:
         """An offset commit was refused: this says something about the membership too."""

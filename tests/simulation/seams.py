@@ -23,14 +23,19 @@ import confluent_kafka
 import confluent_kafka.admin
 import structlog
 
+from headrace.orchestrator.shell.membership import Membership
+from headrace.orchestrator.shell.payloads import Payloads
 from headrace.runtime import health
+from headrace.runtime.kafka_watch import KafkaWatch
 from headrace.runtime.objects import open_objects
+from headrace.runtime.start_checks import check_kafka
 from headrace.runtime.transaction import TransactionSession
+from headrace.runtime.trouble import Trouble
 from headrace.workers import service as worker_service
 from headrace.workers.adapters.base import open_adapter
 from tests.simulation import scene
 from tests.simulation.admin import AdminClient
-from tests.simulation.clock import SimOs, SimRandom, SimTime, make_event, make_thread
+from tests.simulation.clock import SimOs, SimRandom, SimTime, make_event, make_lock, make_thread
 from tests.simulation.consumer import Consumer
 from tests.simulation.objects import make_queue, make_wait
 from tests.simulation.producer import Producer
@@ -79,6 +84,32 @@ class NoServer:
         """Nothing is held."""
 
 
+class NoWatch:
+    """What says that Kafka is away, to those who ask the admin port."""
+
+    def __init__(self, *_: Any) -> None:
+        """Nothing is watched."""
+
+    def start(self) -> None:
+        """Nothing begins."""
+
+    close = start
+
+    def problem(self) -> None:
+        return None
+
+
+def _defaults(made: type) -> dict[str, Any]:
+    """Return the defaults of a class's arguments: they were bound when it was loaded."""
+    found: dict[str, Any] = made.__init__.__kwdefaults__  # type: ignore[misc]
+    return found
+
+
+def _set(defaults: list[tuple[dict[str, Any], str, Any]]) -> None:
+    for names, name, value in defaults:
+        names[name] = value
+
+
 @contextmanager
 def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..., Any]) -> Iterator[None]:
     """Have production code live in a world.
@@ -89,20 +120,23 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
         objects: opens the object store.
     """
     world = stage.world
-    thread, event = make_thread(world), make_event(world)
+    thread, event, lock = make_thread(world), make_event(world), make_lock(world)
     swap: dict[int, Any] = {
         id(time): SimTime(world),
         id(random): SimRandom(world),
         id(os): SimOs(world),
-        id(threading): SimpleNamespace(Thread=thread, Event=event),
+        id(threading): SimpleNamespace(Thread=thread, Event=event, Lock=lock),
         id(threading.Thread): thread,
         id(threading.Event): event,
+        id(threading.Lock): lock,
         id(confluent_kafka.Consumer): Consumer,
         id(confluent_kafka.Producer): Producer,
         id(confluent_kafka.admin.AdminClient): AdminClient,
         id(queue.SimpleQueue): make_queue(world),
         id(concurrent.futures.wait): make_wait(world),
         id(health.AdminServer): NoServer,
+        id(KafkaWatch): NoWatch,
+        id(check_kafka): lambda *_: None,
         id(open_adapter): adapter,
         id(open_objects): objects,
     }
@@ -116,15 +150,20 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
             if new is not None:
                 undo.append((module, attribute, value))
                 setattr(module, attribute, new)
-    defaults: Any = TransactionSession.__init__.__kwdefaults__
-    make = defaults["make"]
-    defaults["make"] = Producer
+    defaults: list[tuple[dict[str, Any], str, Any]] = [
+        (_defaults(TransactionSession), "make", Producer),
+        (_defaults(Membership), "make", Consumer),
+        (_defaults(Trouble), "clock", SimTime(world).monotonic),
+        (_defaults(Payloads), "clock", SimTime(world).monotonic),
+    ]
+    real = [(names, name, names[name]) for names, name, _ in defaults]
+    _set(defaults)
     scene.enter(stage)
     try:
         yield
     finally:
         scene.leave()
-        defaults["make"] = make
+        _set(real)
         for module, attribute, value in undo:
             setattr(module, attribute, value)
         asyncio.events._set_running_loop(None)
