@@ -16,7 +16,9 @@ from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.transaction import TransactionSession
 from headrace.schemas.ids import TaskId
 from headrace.workers.shell.pool import WorkPool
+from tests.simulation.faults import only
 from tests.simulation.groups import Group
+from tests.simulation.run import Verdict, run_seed
 from tests.simulation.transactions import TransactionCoordinator
 
 
@@ -122,8 +124,8 @@ def no_new_producer_after_a_doubtful_commit() -> Iterator[None]:
 def lost_sessions_go_on() -> Iterator[None]:
     """After a commit that ended nobody knows how, memory is kept instead of being restored from the log."""
 
-    def go_on(self: Loop, _error: Any) -> None:
-        self._more = False
+    def go_on(self: Loop, kind: str, error: Any) -> None:
+        self._postpone(kind, error)
         if not self._ownership._session.is_open:
             self._ownership._session.open()
 
@@ -146,22 +148,38 @@ def stale_timers() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to break it."""
+    """One way to break it.
 
-    name: str
+    Args:
+        faults: those that show it soonest.
+        known: a seed that showed it with them.
+    """
+
     broken: Callable[[], AbstractContextManager[None]]
+    faults: tuple[str, ...]
+    known: int
+
+    @property
+    def name(self) -> str:
+        return self.broken.__name__
+
+    def first_seed_caught(self, within: int) -> Verdict | None:
+        """Return what the judges say of the first seed in which they notice; the known one is tried first."""
+        with self.broken():
+            for seed in (self.known, *range(1, within + 1)):
+                verdict = run_seed(seed, switches=only(*self.faults))
+                if verdict.problems:
+                    return verdict
+        return None
 
 
-VARIANTS = tuple(
-    Variant(each.__name__, each)
-    for each in (
-        no_dedupe_of_results,
-        offsets_before_results,
-        state_before_commit,
-        no_offsets_with_timers,
-        no_fencing,
-        no_new_producer_after_a_doubtful_commit,
-        lost_sessions_go_on,
-        stale_timers,
-    )
+VARIANTS = (
+    Variant(no_dedupe_of_results, ("duplicate", "replaced"), 1),
+    Variant(offsets_before_results, ("crash",), 1),
+    Variant(state_before_commit, ("errors", "unknown"), 2),
+    Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 9),
+    Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
+    Variant(no_new_producer_after_a_doubtful_commit, ("loss",), 10),
+    Variant(lost_sessions_go_on, ("unknown",), 1),
+    Variant(stale_timers, ("errors", "unknown", "provider"), 8),
 )
