@@ -199,7 +199,10 @@ class Decider:
         return True
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
-        partition = self._partitions[self._home[grant.job_id]]
+        home = self._home.get(grant.job_id)
+        if home is None:
+            return  # The grant before this one, for another step of the job, ended it.
+        partition = self._partitions[home]
         batch.work(Part.GRANTS, partition.number, grant.job_id)
         try:
             self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)

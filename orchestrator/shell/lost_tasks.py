@@ -71,7 +71,10 @@ class LostTasks:
     _seen: Snapshot | None = None
     _fences: dict[int, _Fence] = field(default_factory=dict)
     _scans: list[_Scan] = field(default_factory=list)
-    _overdue_at: float = field(default_factory=time.monotonic)
+    _overdue_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._overdue_at = time.monotonic()
 
     def taken_over(self, number: int) -> None:
         """Note that a partition was taken over, with tasks that are out at unknown places."""

@@ -4,10 +4,12 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
 
 1. Ask for the committed offsets of ``jobs`` and ``results`` (before the end of ``state``: what is committed later
    cannot be ours).
-2. Ask for the ends of ``state``, open transactions included, and of ``jobs`` and ``results``.
+2. Ask for the end of ``state``, open transactions included.
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
 4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
-5. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
+5. Ask for the ends of ``jobs`` and ``results``: not earlier, since where this process stood still, the cursors that
+   it read are another's and ahead of what was measured before.
+6. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class Restored:
 
     Args:
         start: by topic, the next offset to read.
-        results_end: the end of ``results`` when it was assigned: no timer fires before it is read (B5).
+        results_end: the end of ``results`` when it was restored: no timer fires before it is read (B5).
         damage: what is wrong with its records, or None.
     """
 
@@ -58,13 +60,13 @@ class _Reading:
     store: PartitionStore
     committed: dict[str, int]
     end: int
-    latest: dict[str, int]
     earliest: dict[str, int]
+    latest: dict[str, int] = field(default_factory=dict)
     raw: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     next: int = 0
     stopped_at: int | None = None
     records: int = 0
-    began: float = field(default_factory=time.monotonic)
+    began: float = 0.0
 
 
 class Restorer:
@@ -105,7 +107,7 @@ class Restorer:
         partitions = [store.partition for store in stores]
         inputs = (self._topics.jobs, self._topics.results)
         committed = committed_offsets(group, [(topic, p) for topic in inputs for p in partitions])  # 1
-        end = ends(self._admin, [(t, p) for t in (self._topics.state, *inputs) for p in partitions])  # 2
+        end = ends(self._admin, [(self._topics.state, p) for p in partitions])  # 2
         earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
         for store in stores:
             p = store.partition
@@ -113,10 +115,9 @@ class Restorer:
                 store,
                 {topic: committed[topic, p] for topic in inputs},
                 end[self._topics.state, p],
-                {topic: end[topic, p] for topic in inputs},
                 {topic: earliest[topic, p] for topic in inputs},
             )
-            reading.next = store.offset
+            reading.next, reading.began = store.offset, time.monotonic()
             self._readings[p] = reading
         self._assign()
 
@@ -137,9 +138,12 @@ class Restorer:
         if not done:
             self._lose_patience()  # 4
             return []
+        inputs = (self._topics.jobs, self._topics.results)
+        latest = ends(self._admin, [(topic, r.store.partition) for topic in inputs for r in done])  # 5
         for reading in done:
             del self._readings[reading.store.partition]
-        restored = [self._finish(reading) for reading in done]  # 5
+            reading.latest = {topic: latest[topic, reading.store.partition] for topic in inputs}
+        restored = [self._finish(reading) for reading in done]  # 6
         if not self._readings:
             self.close()
         return restored

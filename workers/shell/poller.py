@@ -173,11 +173,14 @@ class LanePoller:
         self._deliver(messages)
 
     def _deliver(self, messages: list[Message]) -> None:
+        """Hand over what was read, then look at errors: one that ends the lane must not let the last commit, which goes
+        past trailing markers, pass over records that came with it.
+        """
         parts = self.partitions
-        batch = []
+        batch, errors = [], []
         for message in messages:
             if (error := message.error()) is not None:
-                look_at(error, self._topic)
+                errors.append(error)
                 continue
             partition, offset = _place(message)
             assignment = parts.assignments.get(partition)
@@ -191,6 +194,8 @@ class LanePoller:
                 batch.append(Delivery(self._lane, message, offset, assignment, parts.inbox, noted))
         if batch:
             self._hand_over(batch)
+        for error in errors:
+            look_at(error, self._topic)
 
     def _fail(self, error: Any) -> None:
         if isinstance(error, HeadraceError):

@@ -22,6 +22,7 @@ from headrace.schemas.codec import Headers, header_map
 from headrace.schemas.errors import ContractError, DecodeError
 from headrace.schemas.messages import Lane, Task
 from headrace.workers.core.journal import Entry
+from headrace.workers.core.lease import SETTLE_MS
 from headrace.workers.core.limits import LaneShare
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
@@ -35,6 +36,9 @@ SLICE = 64
 """Attempts in process between two looks at the rest of the event loop."""
 HOLD_S = 0.1
 """How often it is asked whether tasks may be started again that the poller cannot vouch for now."""
+SLOW_START_MS = 1_000
+"""A start whose acknowledgement took longer came through when a broken connection was back, perhaps past the session:
+then its call waits until a lost partition is known to be lost. What else was sent in such a moment is not noticed."""
 
 
 class WorkPool:
@@ -213,7 +217,10 @@ class WorkPool:
             NotOurs: the partition was lost meanwhile.
         """
         if self._runner.priced:
+            sent_ms = clock_ms()
             await self._journal_start(running)
+            if clock_ms() - sent_ms > SLOW_START_MS:
+                await asyncio.sleep(SETTLE_MS / 1_000)
             while not running.trusted:  # noqa: ASYNC110  A lease is a clock, not an event.
                 await asyncio.sleep(HOLD_S)
         if not running.ours:

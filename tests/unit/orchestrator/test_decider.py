@@ -126,3 +126,14 @@ def test_a_task_that_fails_again_after_it_was_sent_back_says_how_often_it_was() 
         ("exhausted", 0, "small"), ("exhausted", 2, "large"),
     ]  # fmt: skip
     assert made.letters[1].attempts[-1].message == "no"
+
+
+def test_a_grant_for_a_job_that_the_grant_before_it_ended_changes_nothing() -> None:
+    llm = {"pool": "small", "prompt": "Say hello", "max_output_tokens": 20}
+    steps = {"one": {"llm": llm}, "two": {"llm": {**llm, "pool": "large"}}}
+    workflow = {"name": "two", "version": 1, "steps": steps, "output": "{{ one }}"}
+    made = instance()
+    value = {"job_id": "a", "workflow": workflow, "input": {}, "budget": {"tokens": 5}}
+    made.read(TOPICS.jobs, None, json.dumps(value).encode())
+    assert [(outcome.job_id, outcome.reason) for outcome in made.outcomes] == [("a", ErrorKind.BUDGET_EXCEEDED)]
+    assert made.tasks == []

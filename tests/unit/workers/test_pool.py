@@ -16,6 +16,7 @@ from headrace.schemas.topics import Topics
 from headrace.workers.adapters.base import Completion
 from headrace.workers.core.journal import Entry
 from headrace.workers.core.lease import Lease
+from headrace.workers.shell import pool as pool_module
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.delivery import Assignment, Delivery, Inbox
@@ -239,6 +240,24 @@ def test_a_delivery_that_comes_when_the_result_was_just_acknowledged_is_finished
     running.adopt(delivery(2))
     assert list(inbox.begun) == [(0, 1, 3, 5), (0, 2, 3, 5)]
     assert list(inbox.done) == [(0, 1, 3, 6), (0, 2, 3, 6)]
+
+
+def test_a_start_that_is_acknowledged_late_waits_until_a_lost_partition_is_known_to_be_lost(monkeypatch):
+    monkeypatch.setattr(pool_module, "SLOW_START_MS", 20)
+    monkeypatch.setattr(pool_module, "SETTLE_MS", 200)
+
+    async def scene(world):
+        world.sender.open = False
+        world.offer(0)
+        await asyncio.sleep(0.05)
+        world.beat()
+        world.sender.acknowledge()
+        await asyncio.sleep(0.05)
+        world.assignment.alive = world.assignment.ours = False
+        await world.until(lambda: [note.phase for note in world.sender.journal()] == ["started", "ended"])
+        assert not world.provider.calls
+
+    play(scene)
 
 
 def test_a_call_that_has_not_begun_when_its_partition_is_lost_is_left_to_the_next_owner():

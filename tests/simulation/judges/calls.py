@@ -1,0 +1,72 @@
+"""What the provider was asked, against what was dispatched: nothing is invented, and nothing is asked twice where the
+journal could know of it (kafka-mechanics C4).
+
+A call is made again under the same attempt only where the one before it was not in the journal yet and its worker was
+gone, for good or for a while. In pools with a price no call begins before it is in the journal, so there it takes more:
+a worker that was cut off past its session while it had the start on its way, and came back a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from headrace.workers.shell.pool import SLOW_START_MS
+from tests.simulation.deployment import HEARTBEAT_MS, OPEN, SESSION_MS
+from tests.simulation.history import Attempt, History
+from tests.simulation.process import Process
+from tests.simulation.provider import Call
+
+SESSION_US = SESSION_MS * 1_000
+HEARTBEAT_US = HEARTBEAT_MS * 1_000
+
+
+def calls(history: History) -> Iterator[str]:
+    """Compare calls, tasks and results."""
+    made: dict[Attempt, list[Call]] = {}
+    for call in history.calls:
+        made.setdefault((call.task_id, call.attempt), []).append(call)
+    for attempt in made:
+        if attempt not in history.dispatched:
+            yield f"{attempt} was called and never dispatched"
+    answered = {(call.task_id, call.attempt) for call in history.calls if call.ended == "ok"}
+    for attempt, result in history.first_results.items():
+        if result.get("failure") is None and attempt in history.dispatched and attempt not in answered:
+            yield f"{attempt} has an answer that the provider never gave"
+    for attempt, several in made.items():
+        for before, again in pairwise(several):
+            if not _excused(history, attempt, before, again):
+                yield f"{attempt} was called {_told(before)} and again {_told(again)}"
+
+
+def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> bool:
+    """Return whether nobody could know of a call when it was made again.
+
+    Its start was not in the journal, and its worker was gone; or who made it again had decided to before, and stood
+    still in between.
+    """
+    if history.dispatched[attempt]["pool"] == OPEN:
+        return any(_came_back(call) for call in (before, again))
+    if _gone(again.process, before.began_us, again.began_us):
+        return True
+    started_us = history.starts.get((*attempt, before.process.name))
+    if started_us is not None and started_us < again.began_us:
+        return False
+    return before.process.ended_by == "killed" or _gone(before.process, before.began_us - SESSION_US, again.began_us)
+
+
+def _gone(process: Process, since_us: int, until_us: int) -> bool:
+    """Return whether a process stood still or was cut off in a span of time."""
+    return any(end_us > since_us and begin_us < until_us for begin_us, end_us in process.absent)
+
+
+def _came_back(call: Call) -> bool:
+    """Return whether a call began just after its worker had been cut off for longer than a session."""
+    return any(
+        end_us - begin_us > SESSION_US - HEARTBEAT_US and end_us < call.began_us < end_us + SLOW_START_MS * 1_000
+        for begin_us, end_us in call.process.cuts
+    )
+
+
+def _told(call: Call) -> str:
+    return f"by {call.process.name} at {call.began_us / 1e6:.3f} ({call.ended or 'no end'})"

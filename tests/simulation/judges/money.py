@@ -1,0 +1,100 @@
+"""Guarantee 3: money is counted once an attempt, and a budget is never exceeded, not even for a moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from headrace.orchestrator.core.state import Cursor, JobHeader, Phase, StateRecord, TaskRecord, TaskStatus, cursor_key
+from headrace.schemas.messages import JobStatus, Outcome
+from tests.simulation.history import Attempt, Committed, History
+
+Settled = dict[Attempt, int]
+"""Attempts whose result was booked, and up to which offset results had been read by then."""
+
+
+def money(history: History) -> Iterator[str]:
+    """Follow the headers, then look at the receipts."""
+    held: dict[str, StateRecord] = {}
+    settled: Settled = {}
+    read: dict[int, int] = {}
+    for each in history.committed:
+        for partition, key, record in each.state:
+            if key == cursor_key("results") and isinstance(record, Cursor):
+                read[partition] = record.offset
+        for partition, key, record in each.state:
+            before = held.get(key)
+            if isinstance(before, TaskRecord) and isinstance(record, TaskRecord):
+                attempts = _settled(key.removeprefix("task/"), before, record)
+                settled.update(dict.fromkeys(attempts, read.get(partition, 0)))
+            if record is None:
+                held.pop(key, None)
+            else:
+                held[key] = record
+        yield from _headers(each, held)
+    yield from _receipts(history, settled)
+
+
+def _settled(task_id: str, before: TaskRecord, record: TaskRecord) -> list[Attempt]:
+    """Return the attempts that a change of a task's record settled."""
+    owed = {each.attempt for each in record.owed}
+    found = [(task_id, each.attempt) for each in before.owed if each.attempt not in owed]
+    left = before.status is TaskStatus.LIVE and (record.status, record.attempt) != (TaskStatus.LIVE, before.attempt)
+    if left and before.attempt not in owed:
+        found.append((task_id, before.attempt))
+    return found
+
+
+def _headers(each: Committed, held: dict[str, StateRecord]) -> Iterator[str]:
+    for _, key, header in each.state:
+        if not isinstance(header, JobHeader):
+            continue
+        where = f"{key} in transaction {each.sequence}"
+        tokens = sum(s.input_tokens + s.output_tokens + s.unconfirmed_tokens for _, s in header.spent)
+        microusd = sum(s.cost_microusd + s.unconfirmed_microusd for _, s in header.spent)
+        if header.budget_tokens is not None and tokens + header.reserved_tokens > header.budget_tokens:
+            yield f"{where}: {tokens} tokens spent, {header.reserved_tokens} reserved of {header.budget_tokens}"
+        if header.budget_microusd is not None and microusd + header.reserved_microusd > header.budget_microusd:
+            yield f"{where}: {microusd} spent, {header.reserved_microusd} reserved of {header.budget_microusd}"
+        reserved = (header.reserved_tokens, header.reserved_microusd)
+        if header.phase is Phase.RUNNING and reserved != (out := _reserved(header, held)):
+            yield f"{where}: {reserved} reserved where the attempts that are out make {out}"
+
+
+def _reserved(header: JobHeader, held: dict[str, StateRecord]) -> tuple[int, int]:
+    tokens = microusd = 0
+    for name, state in header.steps:
+        for index in range(state.next):
+            record = held.get(f"task/{header.job_id}/{name}/{index}")
+            if isinstance(record, TaskRecord) and record.status is TaskStatus.LIVE and record.reserved:
+                tokens += record.reserved[0]
+                microusd += record.reserved[1]
+    return tokens, microusd
+
+
+def _receipts(history: History, settled: Settled) -> Iterator[str]:
+    """Every attempt stands on the receipt once, at what its result says, or among those of unknown fate."""
+    asked = Counter(task_id.split("/")[0] for task_id, _ in history.dispatched)
+    paid: Counter[str] = Counter()
+    for attempt, read_to in settled.items():
+        paid[attempt[0].split("/")[0]] += _cost(history, attempt, read_to)
+    for job_id, records in history.outcomes.items():
+        outcome = Outcome.model_validate_json(records[0][0].value() or b"")
+        if outcome.status is JobStatus.REJECTED:
+            continue
+        receipt = outcome.receipt
+        known = receipt.attempts - sum(pool.unconfirmed.attempts for pool in receipt.pools.values())
+        if known + receipt.unconfirmed.attempts != asked[job_id]:
+            booked = f"{known} known and {receipt.unconfirmed.attempts} unconfirmed attempts"
+            yield f"{job_id}: the receipt has {booked}, {asked[job_id]} were dispatched"
+        if receipt.cost_microusd != paid[job_id]:
+            yield f"{job_id}: the receipt says {receipt.cost_microusd}, its results cost {paid[job_id]}"
+
+
+def _cost(history: History, attempt: Attempt, read_to: int) -> int:
+    """Return what the result cost that settled an attempt: the first one read by then that knows its fate."""
+    for offset, result in history.results.get(attempt, ()):
+        unknown = result.get("unconfirmed", False) or (result.get("failure") or {}).get("kind") == "interrupted"
+        if offset < read_to and not unknown:
+            return int(result.get("cost_microusd", 0))
+    return 0
