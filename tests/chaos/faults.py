@@ -1,0 +1,98 @@
+"""Carries the plan out, one fault after the other, and notes what was done when."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from tests.chaos.cluster import Cluster
+from tests.chaos.evidence import Done
+from tests.chaos.plan import Act, Fault
+
+READY_S = 40.0
+"""How long a member may take until it says that it is ready."""
+IN_SYNC_S = 40.0
+Say = Callable[[str], None]
+
+
+class Injector:
+    """Does what the plan says.
+
+    Args:
+        now_s: the run's clock, on which the plan's times are.
+        say: told each thing that is done.
+    """
+
+    def __init__(self, cluster: Cluster, now_s: Callable[[], float], say: Say) -> None:
+        self._cluster = cluster
+        self._fleet = cluster.fleet
+        self._now_s = now_s
+        self._say = say
+        self.done: list[Done] = []
+
+    def run(self, plan: Sequence[Fault]) -> None:
+        """Do all of it. A fault whose turn has come waits until the one before is over."""
+        for _, together in groupby(plan, key=lambda fault: fault.number):
+            faults = list(together)
+            wait = faults[0].at_s - self._now_s()
+            if wait > 0:
+                time.sleep(wait)
+            self._together(faults)
+
+    def _together(self, faults: Sequence[Fault]) -> None:
+        if any(fault.role == "broker" for fault in faults) and not self._cluster.wait_in_sync(IN_SYNC_S):
+            self._say(f"{self._now_s():6.1f} s  skipped: the brokers' copies are not in sync")
+            return
+        begun = [(fault, self._now_s()) for fault in faults if self._begin(fault)]
+        notes = {id(fault): self._end(fault, began_s) for fault, began_s in begun}
+        members = [name for role in ("orchestrator", "http", "noop") for name in self._fleet.names(role)]
+        late = self._fleet.wait_ready(members, READY_S)
+        for fault, began_s in begun:
+            note = notes[id(fault)] or (f"not ready within {READY_S:g} s: {', '.join(late)}" if late else "")
+            self.done.append(Done(fault, began_s, self._now_s(), note))
+        took = self._now_s() - begun[0][1]
+        self._say(f"{self._now_s():6.1f} s      over after {took:.1f} s" + (f"; not ready: {late}" if late else ""))
+
+    def _begin(self, fault: Fault) -> bool:
+        """Do what takes no time."""
+        self._say(f"{self._now_s():6.1f} s  {str(fault).split('  ', 1)[1]}")
+        broker = fault.role == "broker"
+        match fault.act:
+            case Act.KILL:
+                for name in fault.members:
+                    self._cluster.kill_broker(name) if broker else self._fleet.kill(name, down_s=fault.down_s)
+            case Act.PAUSE:
+                for name in fault.members:
+                    self._cluster.broker(name).signal(signal.SIGSTOP) if broker else self._fleet.pause(name)
+        return True
+
+    def _end(self, fault: Fault, began_s: float) -> str:
+        """Do the rest; return what went wrong."""
+        broker = fault.role == "broker"
+        match fault.act:
+            case Act.KILL | Act.PAUSE:
+                time.sleep(max(0.0, began_s + fault.down_s - self._now_s()))
+                for name in fault.members:
+                    if fault.act is Act.PAUSE:
+                        self._cluster.broker(name).signal(signal.SIGCONT) if broker else self._fleet.resume(name)
+                    elif broker:
+                        self._cluster.restart_broker(name)
+                return ""
+            case Act.ROLL:
+                return "; ".join(filter(None, [self._roll(name) for name in fault.members]))
+            case Act.SCALE:
+                return self._scale(fault)
+
+    def _roll(self, name: str) -> str:
+        ended = self._fleet.terminate(name)
+        late = self._fleet.wait_ready([name], READY_S)
+        return "" if ended and not late else f"{name}: {'not ready again' if ended else 'did not end by itself'}"
+
+    def _scale(self, fault: Fault) -> str:
+        running = self._fleet.names(fault.role)
+        for number in range(len(running), fault.count):
+            self._cluster.start(fault.role, number)
+        unclean = [name for name in running[fault.count :] if not self._fleet.terminate(name, for_good=True)]
+        return f"did not end by themselves: {', '.join(unclean)}" if unclean else ""
