@@ -83,7 +83,7 @@ def group_config(settings: Settings, service: str, group: str, *, instance: str 
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
+        "max.poll.interval.ms": kafka.options.get("max.poll.interval.ms", MAX_POLL_INTERVAL_MS),
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 5,
         "allow.auto.create.topics": False,
@@ -110,6 +110,8 @@ def reader_config(settings: Settings, service: str, *, committed: bool = True) -
         "enable.auto.offset.store": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed" if committed else "read_uncommitted",
+        # Of no meaning without a group, but librdkafka wants it above its default session timeout.
+        "max.poll.interval.ms": MAX_POLL_INTERVAL_MS,
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 100,
         "allow.auto.create.topics": False,

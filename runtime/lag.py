@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class PoolLag:
     waiting: int
     """Records that no worker has taken."""
     in_flight: int
-    """Records that a worker has taken and not answered, by the metadata of its last commit."""
+    """Records that a worker has taken and not answered, by the metadata of its last commit. Calls that were handed over
+    count until their timeout, though they may have ended."""
     oldest_age_ms: int | None
     """Age of the oldest of them, where it is known."""
     members: int
@@ -44,11 +46,11 @@ def pool_lag(admin: AdminClient, topics: Topics, pools: Iterable[str], *, timeou
     places = _places(admin, list(lanes), timeout_s)
     last, first = ends(admin, places, timeout_s=timeout_s), beginnings(admin, places, timeout_s=timeout_s)
     waiting, in_flight = dict.fromkeys(lanes.values(), 0), dict.fromkeys(lanes.values(), 0)
-    known = _progress(admin, topics, names, timeout_s)
+    known, now_ms = _progress(admin, topics, names, timeout_s), int(time.time() * 1_000)
     for place in places:
         lane, progress = lanes[place[0]], known.get(place, Progress(-1, 0))
         waiting[lane] += max(0, last[place] - max(progress.read_to, first[place]))
-        in_flight[lane] += progress.in_flight
+        in_flight[lane] += progress.running_at(now_ms)
     members = _members(admin, topics, names, timeout_s)
     return [
         PoolLag(pool, lane, count, in_flight[pool, lane], None, members.get(pool, 0))

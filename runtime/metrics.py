@@ -84,6 +84,29 @@ RESULTS = _counter("results_total", "records", ("pool",), "Results that Kafka ac
 COMMITS = _counter("offset_commits_total", "commits", ("pool", "lane", "outcome"), "Offset commits: ok or failed.")
 PAUSED = _gauge("intake_paused", "1", ("pool", "lane"), "1 while the buffer is full and partitions are paused.")
 PARTITIONS = _gauge("partitions_assigned", "partitions", ("topic",), "Partitions that this process owns.")
+JOURNAL = _counter(
+    "journal_records_total", "records", ("pool", "phase"), "Journal records that Kafka acknowledged: started, ended."
+)
+JOURNAL_UNREAD = _counter("journal_unread_total", "records", ("pool",), "Journal records that could not be read.")
+RECALLED = _counter(
+    "tasks_recalled_total",
+    "tasks",
+    ("pool", "phase"),
+    "Redelivered tasks answered by the journal without a call: ended with its answer, started as interrupted.",
+)
+DUPLICATED = _counter(
+    "attempts_duplicated_total",
+    "attempts",
+    ("pool", "cause"),
+    "Attempts whose call was begun and is made again under the next attempt: kill, stop.",
+)
+HANDED_OVER = _counter(
+    "calls_handed_over_total",
+    "calls",
+    ("pool", "lane"),
+    "Calls that outlived a rebalance and are finished by the worker that began them.",
+)
+UNDELIVERED = _gauge("results_undelivered", "deliveries", ("pool",), "Sent to Kafka and not acknowledged.")
 REBALANCES = _counter("rebalances_total", "events", ("topic", "event"), "Assignments: assigned, revoked, lost.")
 DEAD_LETTERS = _counter("dead_letters_total", "records", ("topic", "reason"), "Records set aside, by where they lay.")
 

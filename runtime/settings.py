@@ -133,6 +133,8 @@ class WorkerSettings(_Group):
     """Tasks held in memory beyond those that run, as a multiple of the concurrency."""
     commit_interval_ms: int = Field(default=100, ge=10, le=10_000)
     """Offsets are committed at most this often."""
+    revoke_wait_s: float = Field(default=5.0, ge=0, le=5.0)
+    """How long calls may still run when their partition goes to another worker; later they are handed over."""
 
 
 class AdminSettings(_Group):

@@ -160,6 +160,10 @@ class Attempt(Message):
     """When."""
     worker: str
     """The worker that made the call."""
+    lane: Lane | None = None
+    """The lane in which the task lay."""
+    offset: int | None = None
+    """The task's offset there, in the partition that has the journal's number."""
     until_ms: int | None = None
     """At the start: when the call ends at the latest."""
     job_id: str = ""

@@ -1,11 +1,13 @@
 """How far a worker is above its committed offset, as text: the metadata of an offset commit.
 
-``2:<taken>:<in flight>;`` says how many offsets above the committed one were taken and how many of them are in work:
-for those who ask about lag. What follows it says which of them are done, for the next owner of the partition:
+``3:<taken>:<in flight>:<journal>:<handed over>:<until>;`` comes first: how many offsets above the committed one were
+taken and how many of them are in work; the offset from which the journal matters for what is not done (empty where
+it is not known); how many calls were handed over and run on elsewhere, and until when at the latest. Version 2 has
+the first two numbers only. What follows says which offsets are done, for the next owner of the partition:
 ``1r:<base64>`` holds run lengths (varints: undone, done, undone, … from the committed offset on), ``1b:<base64>`` a
 bitmap (bit i of byte i//8, lowest first, set where the offset committed + i is done); the shorter one is written.
 Kafka allows 4,096 characters a partition; this stays below `MAX_CHARS`, and what would not fit is left out from the
-top, so that it counts as undone. Source: docs/kafka-mechanics, C3.
+top, so that it counts as undone. Text of another form says nothing. Source: docs/kafka-mechanics, C3 to C5.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ MAX_WINDOW = 1 << 40
 Span = tuple[int, int]
 """Offsets from the first (included) to the second (not included)."""
 
-_PROGRESS = "2:"
-_PROGRESS_FORM = re.compile(r"2:([0-9]{1,12}):([0-9]{1,12});", re.ASCII)
+_PROGRESS_FORM = re.compile(
+    r"(?:2:([0-9]{1,12}):([0-9]{1,12})"
+    r"|3:([0-9]{1,13}):([0-9]{1,12}):([0-9]{0,18}):([0-9]{1,12}):([0-9]{1,14}));",
+    re.ASCII,
+)
 _RUNS, _BITS = "1r:", "1b:"
-_PREFIX_CHARS = 28
-"""The longest prefix: two numbers of twelve digits."""
+_PREFIX_CHARS = 2 + 13 + 12 + 18 + 12 + 14 + 5
+"""The longest prefix: five numbers and what stands between them."""
 _MAX_BYTES = (MAX_CHARS - _PREFIX_CHARS - len(_RUNS)) // 4 * 3
 
 
@@ -40,19 +45,37 @@ class Progress:
     """The next offset that it will take."""
     in_flight: int
     """Records taken and not answered."""
+    journal: int | None = None
+    """The least offset of the journal that matters for what is not done; None where it is not known."""
+    handed_over: int = 0
+    """Calls that an earlier owner finishes, though their offsets count as done."""
+    until_ms: int = 0
+    """When the last of these ends at the latest."""
+
+    def running_at(self, now_ms: int) -> int:
+        """Return how many records are in work, those included that were handed over and may still run."""
+        return self.in_flight + (self.handed_over if self.until_ms > now_ms else 0)
 
 
 def encode_commit(base: int, spans: Sequence[Span], progress: Progress) -> str:
-    """Return the metadata for a commit; empty where nothing above ``base`` was taken."""
-    if progress.read_to <= base and not progress.in_flight:
+    """Return the metadata for a commit; empty where there is nothing to say."""
+    taken = max(0, progress.read_to - base)
+    journal = "" if progress.journal is None else progress.journal
+    if not (taken or progress.in_flight or progress.handed_over or journal != ""):
         return encode(base, spans)
-    return f"{_PROGRESS}{progress.read_to - base}:{progress.in_flight};{encode(base, spans)}"
+    prefix = f"3:{taken}:{progress.in_flight}:{journal}:{progress.handed_over}:{progress.until_ms};"
+    return prefix + encode(base, spans)
 
 
 def progress_of(base: int, text: str | None) -> Progress:
     """Return how far the owner was at this commit; text without that says that nothing above ``base`` was taken."""
     found = _PROGRESS_FORM.match(text or "")
-    return Progress(base + int(found[1]), int(found[2])) if found else Progress(base, 0)
+    if found is None:
+        return Progress(base, 0)
+    if found[1] is not None:
+        return Progress(base + int(found[1]), int(found[2]))
+    journal = int(found[5]) if found[5] else None
+    return Progress(base + int(found[3]), int(found[4]), journal, int(found[6]), int(found[7]))
 
 
 def _without_progress(text: str) -> str:

@@ -11,7 +11,7 @@
       │   ├─ DecodeError          not JSON, wrong shape, wrong encoding
       │   └─ UnknownSchemaVersion written by a newer Headrace
       ├─ IllegalTransition        an event that the job's state cannot take; the state is unchanged
-      ├─ AdapterError             a provider or tool call that failed: kind, retry_after_ms
+      ├─ AdapterError             a provider or tool call that failed: kind, retry_after_ms, unconfirmed
       └─ SessionError             the Kafka session is not what it was
           ├─ Fenced               another instance has this one's place
           ├─ CommitFailed         aborted; the batch is to be read again
@@ -174,12 +174,16 @@ class AdapterError(HeadraceError):
         kind: decides whether the orchestrator tries again.
         message: for people, without prompts and without secrets.
         retry_after_ms: the provider's own wish, in milliseconds, or None.
+        unconfirmed: the request may have reached the provider, and its bill is not known.
     """
 
-    def __init__(self, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None) -> None:
+    def __init__(
+        self, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None, unconfirmed: bool = False
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after_ms = retry_after_ms
+        self.unconfirmed = unconfirmed
 
 
 class SessionError(HeadraceError):

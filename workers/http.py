@@ -23,6 +23,15 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 
 
+NOT_SENT = (httpx.ConnectTimeout, httpx.ConnectError, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""Failures before the first byte of the request."""
+
+
+def may_be_billed(status: int) -> bool:
+    """Return whether a provider may have done and billed a call that ended with this status; 0: none was read."""
+    return status == 0 or 200 <= status < 300
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer, read whole."""
@@ -62,21 +71,26 @@ class HttpClient:
         """Post one JSON body and read the whole answer.
 
         Raises:
-            AdapterError: ``network`` or ``timeout``; what the answer means is the adapter's business.
+            AdapterError: ``network`` or ``timeout``; what the answer means is the adapter's business. Unconfirmed where
+                the request may have been sent and no error status came back.
         """
+        status = 0
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s), pool=timeout_s)
         try:
             async with self._client.stream(
                 "POST", self._base_url + path, content=content, headers=dict(headers), timeout=timeout
             ) as response:
-                return Answer(response.status_code, response.headers, await _read(response))
-        except (httpx.ConnectTimeout, httpx.ConnectError) as error:
+                status = response.status_code
+                return Answer(status, response.headers, await _read(response))
+        except NOT_SENT as error:
             raise AdapterError(ErrorKind.NETWORK, f"no connection to {self._place()}: {_cause(error)}") from None
         except httpx.TimeoutException:
-            raise AdapterError(ErrorKind.TIMEOUT, f"no answer from {self._place()} within {timeout_s:g} s") from None
+            message = f"no answer from {self._place()} within {timeout_s:g} s"
+            raise AdapterError(ErrorKind.TIMEOUT, message, unconfirmed=may_be_billed(status)) from None
         except (httpx.TransportError, httpx.DecodingError, httpx.StreamError) as error:
-            raise AdapterError(ErrorKind.NETWORK, f"connection to {self._place()} broke: {_cause(error)}") from None
+            message = f"connection to {self._place()} broke: {_cause(error)}"
+            raise AdapterError(ErrorKind.NETWORK, message, unconfirmed=may_be_billed(status)) from None
         except httpx.InvalidURL:
             raise AdapterError(ErrorKind.BAD_REQUEST, f"endpoint address {self._place()} is not a URL") from None
 
@@ -173,7 +187,8 @@ async def _read(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         size += len(part)
         if size > MAX_RESPONSE_BYTES:
-            raise AdapterError(ErrorKind.SERVER_ERROR, f"the answer is above {MAX_RESPONSE_BYTES} bytes")
+            message = f"the answer is above {MAX_RESPONSE_BYTES} bytes"
+            raise AdapterError(ErrorKind.SERVER_ERROR, message, unconfirmed=may_be_billed(response.status_code))
         parts.append(part)
     return b"".join(parts)
 

@@ -17,18 +17,21 @@ from typing import Any
 import structlog
 
 from headrace.runtime.health import AdminServer, Heartbeats
-from headrace.runtime.kafka import group_config, producer_config, reader_config
+from headrace.runtime.kafka import admin_client, group_config, producer_config, reader_config
 from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
 from headrace.schemas.messages import Lane
 from headrace.workers.adapters.base import AdapterConfig, open_adapter
 from headrace.workers.settings import WorkerPlan
+from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.control import ControlFollower
+from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.poller import LanePoller
 from headrace.workers.shell.pool import WorkPool
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.sender import ResultSender
+from headrace.workers.shell.tail import TailReader
 from headrace.workers.startup import wait_for_topics, warn_if_closed
 
 log = structlog.get_logger("headrace.worker")
@@ -50,6 +53,7 @@ class Worker:
         self._signals = 0
         self._draining = False
         self._pollers: list[LanePoller] = []
+        self._sender: ResultSender | None = None
 
     async def run(self) -> int:
         """Work until a signal or a failure; return the exit code.
@@ -79,19 +83,18 @@ class Worker:
             objects=cache(lambda: open_objects(settings)),
             inline_bytes=settings.objects.inline_bytes,
         )
-        sender = ResultSender(
+        sender = self._sender = ResultSender(
             producer_config(settings, "worker"), pool=plan.pool_name, on_failure=self._end, heartbeats=self._beats
         )
-        pool = WorkPool(
-            runner,
+        answers = Answers(
             sender,
-            AttemptReport(plan.pool_name, endpoint_name, quiet=runner.immediate),
-            name=plan.pool_name,
+            pool=plan.pool_name,
             worker=plan.worker,
             topics=topics,
-            concurrency=plan.concurrency,
             result_partitions=counts[topics.results],
         )
+        report = AttemptReport(plan.pool_name, endpoint_name, quiet=runner.immediate)
+        pool = WorkPool(runner, answers, report, name=plan.pool_name, concurrency=plan.concurrency)
         admin = AdminServer(
             settings.admin, "worker", live=self._beats.stale, ready=self._not_ready, info={"pool": plan.pool_name}
         )
@@ -112,8 +115,17 @@ class Worker:
     def _start_lanes(self, pool: WorkPool, *, immediate: bool) -> None:
         plan, settings = self._plan, self._settings
         topics = settings.topic_names
+        admin = admin_client(settings, "worker-admin")
         for lane in Lane:
             topic = topics.tasks(plan.pool_name, lane)
+            openings = Openings(
+                topic=topic,
+                journal=topics.attempts(plan.pool_name),
+                pool=plan.pool_name,
+                lane=lane,
+                reader=TailReader(reader_config(settings, f"worker-journal-{lane.value}", committed=False)),
+                admin=admin,
+            )
             config = group_config(
                 settings,
                 f"worker-{plan.pool_name}-{lane.value}",
@@ -123,11 +135,14 @@ class Worker:
             )
             poller = LanePoller(
                 config,
+                openings,
                 topic=topic,
                 pool=plan.pool_name,
                 lane=lane,
                 capacity=plan.capacity(settings.worker.buffer_factor, immediate=immediate),
                 commit_interval_ms=settings.worker.commit_interval_ms,
+                revoke_wait_s=settings.worker.revoke_wait_s,
+                gap_ms=settings.kafka.session_timeout_ms // 2,
                 hand_over=lambda batch: self._soon(pool.offer, batch),
                 release=lambda gone: self._soon(pool.release, gone),
                 on_failure=self._end,
@@ -186,7 +201,9 @@ class Worker:
             return "draining"
         if not self._pollers or not all(poller.partitions.ready for poller in self._pollers):
             return "no partitions assigned yet"
-        return self._beats.stale()
+        checks = [self._sender, *(poller.partitions for poller in self._pollers)]
+        troubles = [trouble for check in checks if check is not None and (trouble := check.trouble())]
+        return "; ".join(troubles) or self._beats.stale()
 
 
 def run_worker(plan: WorkerPlan, settings: Settings) -> int:

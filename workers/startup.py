@@ -26,11 +26,12 @@ def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
     Topics are made by ``headrace topics apply`` or by the orchestrator, which may be starting at this moment.
 
     Raises:
-        DependencyUnavailable: no broker, or a topic is missing when the time is over.
+        DependencyUnavailable: no broker, or a topic is missing when the time is over, or the journal is too narrow.
     """
     names = settings.topic_names
     wanted = [
         *(names.tasks(plan.pool_name, lane) for lane in Lane),
+        names.attempts(plan.pool_name),
         names.results,
         names.control,
         names.dead_letters,
@@ -41,7 +42,12 @@ def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
         if time.monotonic() >= deadline:
             raise TopicMismatch(f"topics are missing: {', '.join(missing)}", "headrace topics apply")
         time.sleep(0.2)
-    return {name: found[name] for name in wanted}
+    counts = {name: found[name] for name in wanted}
+    journal = names.attempts(plan.pool_name)
+    if counts[journal] < (tasks := max(counts[names.tasks(plan.pool_name, lane)] for lane in Lane)):
+        # A partition of tasks is journalled on the partition with its number.
+        raise TopicMismatch(f"{journal} has {counts[journal]} partitions, {tasks} are needed", "headrace topics apply")
+    return counts
 
 
 def _partition_counts(admin: AdminClient) -> dict[str, int]:

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from headrace.schemas.codec import encode, header_map, schema_headers
+from headrace.schemas.completed import decode as decode_spans
+from headrace.schemas.completed import progress_of
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Control, Lane, Task
 from tests.integration.worker_fixtures import PARTITIONS, World, ask, counts, headers_of, provider, task, wait_until
@@ -46,7 +48,9 @@ def test_lag_reaches_0_past_the_markers_of_committed_and_aborted_transactions(wo
     by_task = world.results(200)
     assert "j-1/ghost/0" not in by_task
     world.wait_for_no_lag()
-    assert all(metadata == "" for _, _, metadata in world.offsets().values())
+    for offset, _, metadata in world.offsets().values():
+        assert decode_spans(offset, metadata) == []
+        assert progress_of(offset, metadata).in_flight == 0
 
 
 def test_a_worker_stopped_by_sigterm_leaves_nothing_undone_and_no_call_is_made_twice(world, tmp_path):

@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from headrace.schemas.codec import decode, encode, header_map, schema_headers
-from headrace.schemas.messages import ChatMessage, DeadLetter, Lane, LlmCall, Result, Task
+from headrace.schemas.messages import Attempt, ChatMessage, DeadLetter, Lane, LlmCall, Result, Task
 from headrace.schemas.topics import Topics
 
 PARTITIONS = 4
@@ -151,6 +151,11 @@ class World:
     def log_of(self, number: int) -> str:
         return (self.folder / f"worker-{number}.log").read_text()
 
+    def events(self, number: int, name: str) -> list[dict[str, Any]]:
+        """Return the log lines of one event."""
+        lines = [line for line in self.log_of(number).splitlines() if line.startswith("{")]
+        return [found for line in lines if (found := json.loads(line))["event"] == name]
+
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
@@ -174,8 +179,8 @@ class World:
             consumer.close()
         return messages
 
-    def results(self, count: int, *, timeout_s: float = 60.0) -> dict[str, list[Result]]:
-        """Return results by task id once so many tasks have one."""
+    def results(self, count: int, *, timeout_s: float = 60.0, of: list[Any] | None = None) -> dict[str, list[Result]]:
+        """Return results by task id once so many tasks have one, or those of given messages."""
         by_task: dict[str, list[Result]] = {}
 
         def enough(messages: list[Any]) -> bool:
@@ -185,8 +190,47 @@ class World:
                 by_task.setdefault(one.task_id, []).append(one)
             return len(by_task) >= count
 
-        self.read(self.topics.results, enough, timeout_s=timeout_s)
+        if of is None:
+            self.read(self.topics.results, enough, timeout_s=timeout_s)
+        else:
+            enough(of)
         return by_task
+
+    def play_orchestrator(self, tasks: list[Task], *, timeout_s: float = 90.0) -> dict[str, list[Result]]:
+        """Answer each ``interrupted`` with the next attempt, until every task has an answer; return all results."""
+        open_tasks = {one.task_id: one for one in tasks}
+        dispatched = dict.fromkeys(open_tasks, 1)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            by_task = self.results(0, of=self.everything(self.topics.results))
+            again = []
+            for task_id, found in by_task.items():
+                if any(one.failure is None for one in found):
+                    open_tasks.pop(task_id, None)
+                elif max(one.attempt for one in found) == dispatched[task_id]:
+                    dispatched[task_id] += 1
+                    again.append(open_tasks[task_id].model_copy(update={"attempt": dispatched[task_id]}))
+            self.produce(again)
+            if not open_tasks:
+                return by_task
+            assert time.monotonic() < deadline, f"unanswered: {len(open_tasks)}; {self.logs_tail()}"
+            time.sleep(0.2)
+
+    def everything(self, topic: str) -> list[Any]:
+        """Return all that a topic without transactions holds now."""
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        count = len(self.admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        ends = self.admin.list_offsets({TopicPartition(topic, number): latest for number in range(count)})
+        total = sum(end.result(10).offset for end in ends.values())
+        return self.read(topic, lambda found: len(found) >= total)
+
+    def journal(self) -> list[tuple[Any, Attempt]]:
+        """Return the journal's records and what they say."""
+        found = self.everything(self.topics.attempts(self.pool))
+        return [(one, decode(Attempt, one.value(), header_map(one.headers()))) for one in found]
+
+    def journal_phases(self) -> Counter[str]:
+        return Counter(note.phase for _, note in self.journal())
 
     def dead_letters(self, count: int) -> list[DeadLetter]:
         messages = self.read(self.topics.dead_letters, lambda found: len(found) >= count)

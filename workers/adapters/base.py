@@ -27,6 +27,8 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     """The model that answered, in the provider's words."""
+    refused: bool = False
+    """The provider refused the content; what it counted until then is paid all the same."""
 
 
 class Adapter(Protocol):

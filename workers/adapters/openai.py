@@ -66,14 +66,12 @@ def _completion(answer: Answer) -> Completion:
         model = str(body.get("model") or "")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         kind = answer.headers.get("content-type", "no content-type").partition(";")[0][:60]
-        raise AdapterError(
-            ErrorKind.SERVER_ERROR, f"the endpoint answered 200 with something that is no chat completion ({kind})"
-        ) from None
-    if finish == "content_filter" or (refusal and not text):
-        raise AdapterError(ErrorKind.CONTENT_FILTERED, "the provider refused the content")
+        message = f"the endpoint answered 200 with something that is no chat completion ({kind})"
+        raise AdapterError(ErrorKind.SERVER_ERROR, message, unconfirmed=True) from None
     if not isinstance(text, str):
-        raise AdapterError(ErrorKind.SERVER_ERROR, "the endpoint's answer has no text")
-    return Completion(text, finish, usage, model)
+        raise AdapterError(ErrorKind.SERVER_ERROR, "the endpoint's answer has no text", unconfirmed=True)
+    refused = finish == "content_filter" or bool(refusal and not text)
+    return Completion(text, finish, usage, model, refused)
 
 
 def _usage(raw: dict[str, Any]) -> Usage:

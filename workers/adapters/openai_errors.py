@@ -73,7 +73,8 @@ def failure_of(
     for secret in secrets:
         message = message.replace(secret, "***")
     retry_after = retry_after_ms(headers, now=now) if KINDS[kind].retriable else None
-    return AdapterError(kind, message[:MAX_MESSAGE], retry_after_ms=retry_after)
+    # Another 2xx than 200 may have been done and billed; an error status was not.
+    return AdapterError(kind, message[:MAX_MESSAGE], retry_after_ms=retry_after, unconfirmed=200 <= status < 300)
 
 
 def _error_body(body: bytes) -> dict[str, Any]:

@@ -9,6 +9,10 @@ A partition's numbers::
     base ............ first undone ........ next ........ restored
     │ all done        │ done and undone     │ not seen    │ done before the last
     │ committable ───▶│ → metadata          │ yet         │ restart, in metadata
+
+A commit also names the offset of the journal from which a successor must read: the least one that matters for what is
+not done (C4). What was begun and not acknowledged lies behind everything that was acknowledged, because one idempotent
+producer writes a partition in order; so the offset after the last acknowledgement bounds it.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from headrace.schemas.completed import MAX_CHARS, Progress, Span, decode, encode, encode_commit
+from headrace.schemas.completed import MAX_CHARS, Progress, Span, decode, encode, encode_commit, progress_of
+from headrace.workers.core.journal import Entry, JournalIndex
 
 CROWDED_CHARS = MAX_CHARS * 3 // 4
 """Intake of a partition stops when its metadata is this long (docs/kafka-mechanics, C3)."""
@@ -43,12 +48,27 @@ class _Partition:
     """The offset after the last one delivered or skipped; None until the first, where nothing was committed yet."""
     restored: list[Span]
     """Done above ``next`` before this assignment; ascending."""
-    undone: OrderedDict[int, None] = field(default_factory=OrderedDict)
-    """Delivered and not done, ascending. Linked, because taking the first of a plain dict scans its deleted keys."""
+    undone: OrderedDict[int, int | None] = field(default_factory=OrderedDict)
+    """Delivered and not done, ascending, with the journal offset of its start where that is acknowledged. Linked,
+    because taking the first of a plain dict scans its deleted keys."""
     dropped: dict[int, None] = field(default_factory=dict)
     """Of these, let go before they were started: the next owner's to do."""
     committed: tuple[int, str] | None = None
     changed: bool = True
+    journal_next: int | None = None
+    """Where this lane's journal goes on at the earliest: after what was read, and after what was acknowledged."""
+    noted: JournalIndex | None = None
+    """What the journal said about undone tasks when the partition was taken over."""
+    handed_over: int = 0
+    until_ms: int = 0
+
+    def journal_from(self) -> int | None:
+        """Return the least journal offset that matters for what is not done."""
+        if self.journal_next is None:
+            return None
+        least = min((at for at in self.undone.values() if at is not None), default=self.journal_next)
+        noted = self.noted.least() if self.noted else None
+        return min(least, self.journal_next) if noted is None else min(least, self.journal_next, noted)
 
 
 class OffsetTracker:
@@ -73,20 +93,33 @@ class OffsetTracker:
         found = self._partitions.get(partition)
         return len(found.undone) - len(found.dropped) if found else 0
 
-    def assign(self, partition: int, *, committed: int | None = None, metadata: str | None = None) -> int:
+    def assign(
+        self,
+        partition: int,
+        *,
+        committed: int | None = None,
+        metadata: str | None = None,
+        journal_next: int | None = None,
+        noted: JournalIndex | None = None,
+    ) -> int:
         """Begin to track a partition and return the epoch of this assignment.
 
         Args:
-            committed: the group's committed offset, or None where there is none or it could not be read.
+            committed: the group's committed offset, or None where there is none.
             metadata: what was committed with it; anything unreadable counts as "nothing above is done".
+            journal_next: the end up to which the journal was read; None where there is no journal.
+            noted: what it said about undone tasks.
         """
         self.revoke(partition)
         self._epoch += 1
         restored = [] if committed is None else decode(committed, metadata)
-        self._partitions[partition] = _Partition(self._epoch, committed, restored)
+        found = _Partition(self._epoch, committed, restored, journal_next=journal_next, noted=noted)
+        self._partitions[partition] = found
         if committed is not None:
-            self._partitions[partition].committed = (committed, metadata or "")
-            self._skip_restored(self._partitions[partition])
+            before = progress_of(committed, metadata)
+            found.handed_over, found.until_ms = before.handed_over, before.until_ms
+            found.committed = (committed, metadata or "")
+            self._skip_restored(found)
         return self._epoch
 
     def revoke(self, partition: int) -> None:
@@ -130,16 +163,64 @@ class OffsetTracker:
             found.changed = True
             self._skip_restored(found)
 
-    def complete(self, partition: int, epoch: int, offset: int) -> bool:
-        """Note that a record is done; return False where it belongs to an older epoch or was done already."""
+    def noted(self, partition: int, offset: int) -> Entry | None:
+        """Return what the journal said about a record that is not done."""
+        found = self._partitions.get(partition)
+        return found.noted.find(offset) if found and found.noted else None
+
+    def begin(self, partition: int, epoch: int, offset: int, at: int) -> None:
+        """Note that the start of a record's call stands in the journal, at offset ``at``."""
+        found = self._partitions.get(partition)
+        if found is not None and found.epoch == epoch and offset in found.undone:
+            found.undone[offset] = at
+            self._pass_journal(found, at)
+
+    def complete(self, partition: int, epoch: int, offset: int, at: int | None = None) -> bool:
+        """Note that a record is done; return False where it belongs to an older epoch or was done already.
+
+        Args:
+            at: where its end stands in the journal, if it has one.
+        """
         found = self._partitions.get(partition)
         if found is None or found.epoch != epoch or offset not in found.undone:
             return False
         del found.undone[offset]
         found.dropped.pop(offset, None)
+        if found.noted:
+            found.noted.drop(offset)
+        if at is not None:
+            self._pass_journal(found, at)
         found.changed = True
         self._incomplete -= 1
         return True
+
+    def hand_over(self, partition: int, *, until_ms: int, now_ms: int) -> int:
+        """Count what runs in a partition as done: its calls are finished here, after the partition has gone.
+
+        What a commit could not say stays undone. Called once, before the last commit of an assignment.
+
+        Args:
+            until_ms: when the last of these calls ends at the latest.
+
+        Returns:
+            How many were handed over.
+        """
+        found = self._partitions.get(partition)
+        if found is None or found.next is None:
+            return 0
+        before = found.undone
+        found.undone = OrderedDict((offset, at) for offset, at in before.items() if offset in found.dropped)
+        base = next(iter(found.undone), found.next)
+        said = decode(base, encode(base, _done_spans(found, base)))
+        kept = {o: at for o, at in before.items() if o in found.dropped or not (o < base or _within(said, o))}
+        found.undone = OrderedDict(kept)
+        count = len(before) - len(kept)
+        self._incomplete -= count
+        if count:
+            found.handed_over = count + (found.handed_over if found.until_ms > now_ms else 0)
+            found.until_ms = max(until_ms, found.until_ms)
+            found.changed = True
+        return count
 
     def drop(self, partition: int, epoch: int, offset: int) -> None:
         """Note that a record was let go before it was started: it waits again, for the next owner."""
@@ -157,8 +238,15 @@ class OffsetTracker:
                 continue
             found.changed = False
             offset = next(iter(found.undone), found.next)
-            read_to = min(found.dropped, default=found.next)
-            progress = Progress(read_to, len(found.undone) - len(found.dropped))
+            if found.noted:
+                found.noted.drop_below(offset)
+            progress = Progress(
+                read_to=min(found.dropped, default=found.next),
+                in_flight=len(found.undone) - len(found.dropped),
+                journal=found.journal_from(),
+                handed_over=found.handed_over,
+                until_ms=found.until_ms,
+            )
             metadata = encode_commit(offset, _done_spans(found, offset), progress)
             if (offset, metadata) != found.committed:
                 commits.append(Commit(partition, found.epoch, offset, metadata))
@@ -182,6 +270,11 @@ class OffsetTracker:
         if found is None or not found.undone:
             return False
         return len(encode(offset := next(iter(found.undone)), _done_spans(found, offset))) >= CROWDED_CHARS
+
+    @staticmethod
+    def _pass_journal(found: _Partition, at: int) -> None:
+        if found.journal_next is not None and at >= found.journal_next:
+            found.journal_next = at + 1
 
     @staticmethod
     def _skip_restored(found: _Partition) -> None:

@@ -3,10 +3,13 @@
 The order:
     1. refuse without a call: job cancelled, `not_after_ms` passed
     2. fetch the call where it travelled as a claim check
-    3. make the one call, bounded by `timeout_ms`
-    4. judge the answer: truncated, malformed, or good
-    5. price it, and put a large output into the object store
-(The journal on ``attempts.<pool>`` gets its ``started`` before 3 and its ``ended`` after 5: next issue, mechanics C4.)
+    3. begin: the journal gets its ``started``; where that took time, refuse as in 1
+    4. make the one call, bounded by `timeout_ms`
+    5. judge the answer: truncated, malformed, or good
+    6. price it, and put a large output into the object store
+(The journal gets its ``ended`` together with the result: `pool.py`, `journal.py`.)
+
+From 4 on an ending that does not tell the provider's bill is `unconfirmed`.
 """
 
 from __future__ import annotations
@@ -14,24 +17,28 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import AdapterError, ContractError, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, Result, Task
+from headrace.schemas.messages import Failure, LlmCall, Result, Task, Usage
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.cost import cost_microusd
+from headrace.workers.core.journal import Entry
 from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
 
 log = structlog.get_logger("headrace.attempt")
 
 MAX_CALL_REF_BYTES = 64 * 1024 * 1024
+
+Begin = Callable[[], Awaitable[None]]
+"""Writes down that the call begins; may raise what `AttemptRunner.run` lets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class AttemptRunner:
         self._objects = objects
         self._inline_bytes = inline_bytes
         self._schemas = OutputSchemas()
+        self.priced = pool.price.input > 0 or pool.price.output > 0
 
     def run_now(self, task: Task) -> Ended | None:
         """Answer at once where nothing has to be waited for; None: `run` is needed."""
@@ -89,13 +97,17 @@ class AttemptRunner:
             completion = self._immediate.complete(task.call, model=self._pool.model)
             ended = self._ended(self._judge(task, task.call, completion, 0), called=True)
         except AdapterError as error:
-            return self._ended(self.failed(task, error.kind, error.message), called=True)
+            return self._ended(self.failed(task, error.kind, error.message, unconfirmed=error.unconfirmed), called=True)
         except Exception as error:
             return self._ended(self._unexpected(task, error), called=True)
         return ended if len(ended.value) <= self._inline_bytes else None
 
-    async def run(self, task: Task) -> Ended:
-        """Make the attempt. Cancelled from outside, it raises CancelledError and sends nothing."""
+    async def run(self, task: Task, begin: Begin) -> Ended:
+        """Make the attempt. Cancelled from outside, it raises CancelledError and sends nothing.
+
+        Args:
+            begin: awaited just before the call; what it raises goes through, and no call is made.
+        """
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
         try:
@@ -105,7 +117,10 @@ class AttemptRunner:
             kind = ErrorKind.INTERNAL if isinstance(error, ContractError) else ErrorKind.NETWORK
             return self._ended(self.failed(task, kind, error.message), called=False)
         except Exception as error:
-            return self._ended(self._unexpected(task, error), called=False)
+            return self._ended(self._unexpected(task, error, unconfirmed=False), called=False)
+        await begin()
+        if refused := self._refusal(task):
+            return self._ended(refused, called=False)
         result = await self._call(task, call)
         ended = self._ended(result, called=True)
         if len(ended.value) <= self._inline_bytes:
@@ -113,25 +128,46 @@ class AttemptRunner:
         return self._ended(await asyncio.to_thread(self._by_reference, task, result), called=True)
 
     def failed(
-        self, task: Task, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None, call_ms: int = 0
+        self, task: Task, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None, **fields: Any
     ) -> Result:
         """Return a failed result of this task."""
         failure = Failure(kind=kind, message=message, retry_after_ms=retry_after_ms)
-        return self._result(task, failure=failure, call_ms=call_ms)
+        return self._result(task, failure=failure, **fields)
 
-    def refused(self, task: Task, kind: ErrorKind, message: str) -> Ended:
-        """Return the ending of an attempt that was stopped from outside."""
-        return self._ended(self.failed(task, kind, message), called=True)
+    def interrupted(self, task: Task, message: str, *, cause: Literal["kill", "stop"], begun: bool) -> Ended:
+        """Return the ending of an attempt whose worker died or stops.
 
-    def crashed(self, task: Task, error: BaseException) -> Ended:
+        Args:
+            begun: whether the call was, so that its bill is not known.
+        """
+        result = self.failed(task, ErrorKind.INTERRUPTED, message, cause=cause, unconfirmed=begun)
+        return self._ended(result, called=begun)
+
+    def cancelled(self, task: Task, *, begun: bool) -> Ended:
+        """Return the ending of an attempt whose job was cancelled.
+
+        Args:
+            begun: whether its call was, so that its bill is not known.
+        """
+        message = f"the job was cancelled {'during' if begun else 'before'} the call"
+        return self._ended(self.failed(task, ErrorKind.CANCELLED, message, unconfirmed=begun), called=begun)
+
+    def crashed(self, task: Task, error: BaseException, *, begun: bool) -> Ended:
         """Return the ending of an attempt that raised what it never should."""
-        return self._ended(self._unexpected(task, error), called=True)
+        return self._ended(self._unexpected(task, error, unconfirmed=begun), called=begun)
+
+    def recalled(self, task: Task, noted: Entry) -> Ended:
+        """Return the ending that the journal has for a task that was delivered before."""
+        if noted.result is None:
+            return self.interrupted(task, "the worker died or lost the task during the call", cause="kill", begun=True)
+        return self._ended(noted.result.model_copy(update={"journalled": True}), called=False)
 
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
         if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
-            return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, "the deadline passed before the call could start")
+            message = "the last moment for the call to start had passed"
+            return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
         return None
 
     def _fetch(self, task: Task) -> LlmCall:
@@ -157,10 +193,16 @@ class AttemptRunner:
             return self._judge(task, call, completion, _since_ms(started))
         except TimeoutError:
             message = f"no answer within {timeout_s:g} s"
-            return self.failed(task, ErrorKind.TIMEOUT, message, call_ms=_since_ms(started))
+            return self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=True, call_ms=_since_ms(started))
         except AdapterError as error:
-            wish = error.retry_after_ms
-            return self.failed(task, error.kind, error.message, retry_after_ms=wish, call_ms=_since_ms(started))
+            return self.failed(
+                task,
+                error.kind,
+                error.message,
+                retry_after_ms=error.retry_after_ms,
+                unconfirmed=error.unconfirmed,
+                call_ms=_since_ms(started),
+            )
         except Exception as error:
             return self._unexpected(task, error)
 
@@ -169,7 +211,9 @@ class AttemptRunner:
         truncated = completion.finish_reason == "length"
         output: Any = completion.text
         failure = None
-        if call.output_schema is not None and truncated:
+        if completion.refused:
+            failure = Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content")
+        elif call.output_schema is not None and truncated:
             failure = Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
         elif call.output_schema is not None:
             try:
@@ -188,6 +232,8 @@ class AttemptRunner:
             cost_microusd=cost_microusd(completion.usage, self._pool.price),
             model=completion.model,
             call_ms=call_ms,
+            # An answer without its count of tokens was paid, and nobody knows how much.
+            unconfirmed=self.priced and completion.usage == NOTHING_COUNTED,
         )
 
     def _by_reference(self, task: Task, result: Result) -> Result:
@@ -200,9 +246,10 @@ class AttemptRunner:
             log.error("output.not_stored", task_id=task.task_id, reason=reason)
             return result.model_copy(update={"output": None, "failure": failure})
 
-    def _unexpected(self, task: Task, error: BaseException) -> Result:
+    def _unexpected(self, task: Task, error: BaseException, *, unconfirmed: bool = True) -> Result:
         log.error("attempt.crashed", task_id=task.task_id, attempt=task.attempt, exc_info=error)
-        return self.failed(task, ErrorKind.INTERNAL, f"unexpected {type(error).__name__} in the worker; see its log")
+        message = f"unexpected {type(error).__name__} in the worker; see its log"
+        return self.failed(task, ErrorKind.INTERNAL, message, unconfirmed=unconfirmed)
 
     def _result(self, task: Task, **fields: Any) -> Result:
         return Result(
@@ -224,6 +271,9 @@ class AttemptRunner:
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
             result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
             return Ended(result, encode(result), called)
+
+
+NOTHING_COUNTED = Usage()
 
 
 def read_task(value: bytes | None, headers: dict[str, str]) -> Task:

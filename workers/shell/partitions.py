@@ -1,31 +1,29 @@
-"""One consumer's partitions: assignment, revocation, and commits. All of it runs in the poller's thread.
+"""One consumer's partitions: assignment, opening, revocation, loss. All of it runs in the poller's thread.
 
-On assignment the committed offset and its metadata are read first, so that what was done before a crash is skipped;
-then the partitions are assigned, and paused after that where the lane is paused (a pause before is ignored).
-On revocation what runs may end for up to `REVOKE_WAIT_S`; then what is done is committed, before the callback returns.
-(Offsets that still run then go into the metadata as ``running_until``: next issue, mechanics C5.)
+On assignment partitions are assigned, paused after that (a pause before is ignored), and opened in the poller's rounds
+(`opening.py`). On revocation what has not started is let go, and what runs may end within the revoke wait; what then
+still runs is handed over: it counts as done in the last commit, its calls are finished here, and the next owner passes
+it over (docs/kafka-mechanics, C5). A partition that is lost commits nothing; its calls run on.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 
 import structlog
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, TopicPartition
 
 from headrace.runtime import metrics
 from headrace.schemas.messages import Lane
-from headrace.workers.core.offsets import Commit, OffsetTracker
-from headrace.workers.shell.delivery import Assignment, Done
+from headrace.workers.core.lease import Lease
+from headrace.workers.core.offsets import OffsetTracker
+from headrace.workers.shell.commits import OffsetCommits
+from headrace.workers.shell.delivery import Assignment, Inbox
+from headrace.workers.shell.opening import Opened, Openings
+from headrace.workers.shell.pauses import Pauses
 
 log = structlog.get_logger("headrace.partitions")
-
-REVOKE_WAIT_S = 5.0
-COMMITTED_TIMEOUT_S = 5.0
-COMMIT_LOST_S = 10.0
-"""A commit without an answer for so long is taken as failed."""
 
 Partitions = list[TopicPartition]
 
@@ -34,7 +32,9 @@ class LanePartitions:
     """Tracks what one consumer owns.
 
     Args:
-        release: asks the pool to leave what it has not started of the given assignments; called from this thread.
+        revoke_wait_s: inside a revocation nothing else is polled, so this is short.
+        release: asks the pool to leave what it has not started of the given assignments, and to say so on each of
+            them; called from this thread.
     """
 
     def __init__(
@@ -44,40 +44,36 @@ class LanePartitions:
         pool: str,
         lane: Lane,
         commit_interval_ms: int,
+        revoke_wait_s: float,
+        openings: Openings,
+        lease: Lease,
         release: Callable[[list[Assignment]], None],
     ) -> None:
         self.tracker = OffsetTracker()
         self.assignments: dict[int, Assignment] = {}
-        self.done: deque[Done] = deque()
-        self.dropped: deque[Done] = deque()
-        self.generation = 0
-        """Counts assignments: a batch during whose reading it moved is looked at more closely."""
-        self.lane_paused = False
+        """Partitions that are open."""
+        self.openings = openings
+        self.inbox = Inbox()
+        self.commits = OffsetCommits(self.tracker, topic=topic, pool=pool, lane=lane, interval_ms=commit_interval_ms)
+        self.pauses = Pauses(topic)
         self.ready = False
+        self.leaving = False
+        """Whether this process is about to end: then nothing is handed over to it."""
         self._topic = topic
-        self._interval_s = commit_interval_ms / 1_000
+        self._revoke_wait_s = revoke_wait_s
+        self._lease = lease
         self._release = release
-        self._crowded: set[int] = set()
-        self._next_commit = 0.0
-        self._committing: tuple[float, list[Commit]] | None = None
-        self._commits = {outcome: metrics.COMMITS.labels(pool, lane.value, outcome) for outcome in ("ok", "failed")}
+        self._handed_over = metrics.HANDED_OVER.labels(pool, lane.value)
 
     def on_assign(self, consumer: Consumer, partitions: Partitions) -> None:
-        """Take partitions over, from their committed offsets and metadata."""
-        for found in self._read_committed(consumer, partitions):
-            known = found.offset >= 0 and not found.error
-            epoch = self.tracker.assign(
-                found.partition,
-                committed=found.offset if known else None,
-                metadata=found.metadata if known else None,
-            )
-            self.assignments[found.partition] = Assignment(found.partition, epoch)
-        self.generation += 1
-        consumer.incremental_assign([TopicPartition(self._topic, part.partition, OFFSET_STORED) for part in partitions])
-        if self.lane_paused:
-            consumer.pause(partitions)
+        """Take partitions over, paused until they are open."""
+        numbers = [part.partition for part in partitions]
+        consumer.incremental_assign([TopicPartition(self._topic, number, OFFSET_STORED) for number in numbers])
+        self.pauses.forget(numbers)
+        self.openings.begin(numbers)
+        self.pause_or_resume(consumer)
         self.ready = True
-        self._note("assigned", partitions)
+        self._note("assigned", numbers)
 
     def on_revoke(self, consumer: Consumer, partitions: Partitions) -> None:
         """Give partitions back: let go what has not started, wait a little for the rest, commit, return."""
@@ -86,159 +82,129 @@ class LanePartitions:
             assignment.alive = False
         if gone:
             self._release(gone)
-            self._wait_for([assignment.partition for assignment in gone])
-            self.commit_now(consumer, [assignment.partition for assignment in gone])
+            self._wait_for(gone)
+            handed_over = 0 if self.leaving else self._hand_over(gone)
+            stands = self.commits.commit_now(consumer, [assignment.partition for assignment in gone])
+            self._note_hand_over(gone, handed_over, stands)
         self._forget(consumer, partitions, "revoked")
 
     def on_lost(self, consumer: Consumer, partitions: Partitions) -> None:
         """Forget partitions that others may own already: nothing may be committed."""
-        for part in partitions:
-            if assignment := self.assignments.get(part.partition):
-                assignment.alive = False
-                self._release([assignment])
+        gone = [self.assignments[part.partition] for part in partitions if part.partition in self.assignments]
+        for assignment in gone:
+            assignment.alive = assignment.ours = False
+        if gone:
+            self._release(gone)
         self._forget(consumer, partitions, "lost")
 
+    def open(self, consumer: Consumer) -> None:
+        """Go on with opening, and read what is open.
+
+        Raises:
+            DependencyUnavailable: the journal may not be read.
+        """
+        if not len(self.openings):
+            return
+        for opened in self.openings.advance(consumer):
+            self._take_over(consumer, opened)
+        self.pause_or_resume(consumer)
+
     def settle(self) -> None:
-        """Take over what was done, and what was let go, since the last call."""
-        done, complete = self.done, self.tracker.complete
+        """Take over what was begun, done and let go since the last call."""
+        inbox, tracker = self.inbox, self.tracker
+        for _ in range(len(inbox.begun)):
+            tracker.begin(*inbox.begun.popleft())
+        complete, done = tracker.complete, inbox.done
         for _ in range(len(done)):
             complete(*done.popleft())
-        for _ in range(len(self.dropped)):
-            self.tracker.drop(*self.dropped.popleft())
+        for _ in range(len(inbox.dropped)):
+            tracker.drop(*inbox.dropped.popleft())
 
     def commit_if_due(self, consumer: Consumer) -> None:
-        """Begin a commit where one is due and none is under way."""
-        now = time.monotonic()
-        if now < self._next_commit:
-            return
-        if self._committing is not None:
-            if now - self._committing[0] < COMMIT_LOST_S:
-                return
-            self._settle_commit(False, "no answer")
-        self._next_commit = now + self._interval_s
-        self._watch_crowding(consumer)
-        commits = self._due(consumer, self.assignments)
-        if not commits:
-            return
-        try:
-            consumer.commit(offsets=self._offsets(commits), asynchronous=True)
-            self._committing = (now, commits)
-        except KafkaException as error:
-            self._refuse(commits, error.args[0].str())
+        """Begin a commit where one is due, and stop reading partitions whose metadata is nearly full."""
+        if self.commits.due():
+            self._watch_crowding(consumer)
+            self.commits.begin(consumer, self.assignments)
 
-    def on_commit(self, error: KafkaError | None, partitions: Partitions) -> None:
-        """Take the answer of an asynchronous commit; each partition has its own error."""
-        if self._committing is None:
-            return
-        failed = {part.partition: part.error for part in partitions if part.error}
-        if error is not None and not failed:
-            self._settle_commit(False, error.str())
-            return
-        commits, self._committing = self._committing[1], None
-        self._take([commit for commit in commits if commit.partition not in failed])
-        if refused := [commit for commit in commits if commit.partition in failed]:
-            self._refuse(refused, str(next(iter(failed.values()))))
-
-    def commit_now(self, consumer: Consumer, partitions: Iterable[int] | None = None) -> bool:
-        """Commit what is done and wait for the answer (bounded by the session's timeout); return whether it stands."""
+    def commit_now(self, consumer: Consumer) -> bool:
+        """Commit what is done and wait for the answer; return whether it stands."""
         self.settle()
-        wanted = list(self.assignments if partitions is None else partitions)
-        if self._committing is not None:
-            # Its answer comes through poll(), which does not run now: the same offsets are simply sent again.
-            self._refuse(self._committing[1], "")
-            self._committing = None
-        commits = self._due(consumer, wanted)
-        if not commits:
-            return True
-        try:
-            answer = consumer.commit(offsets=self._offsets(commits), asynchronous=False)
-        except KafkaException as error:
-            self._refuse(commits, error.args[0].str())
-            return False
-        failed = {part.partition for part in answer or () if part.error}
-        self._take([commit for commit in commits if commit.partition not in failed])
-        self._refuse([commit for commit in commits if commit.partition in failed], "refused")
-        return not failed
+        return self.commits.commit_now(consumer, self.assignments)
 
-    def every(self) -> Partitions:
-        """Return all partitions that may be read: those not crowded."""
-        return [TopicPartition(self._topic, part) for part in self.assignments if part not in self._crowded]
+    def pause_or_resume(self, consumer: Consumer) -> None:
+        """Let Kafka know which partitions are read."""
+        self.pauses.apply(consumer, ready=self.assignments, opening=self.openings)
 
-    def _read_committed(self, consumer: Consumer, partitions: Partitions) -> Partitions:
-        wanted = [TopicPartition(self._topic, part.partition) for part in partitions]
-        try:
-            return consumer.committed(wanted, timeout=COMMITTED_TIMEOUT_S)
-        except KafkaException as error:
-            # Reading starts at the committed offset all the same; only what is done above it is not known.
-            log.warning("offsets.unread", topic=self._topic, reason=error.args[0].str())
-            return wanted
+    def trouble(self) -> str | None:
+        """Return what is wrong, or None."""
+        return self.commits.trouble() or self.openings.trouble()
 
-    def _wait_for(self, partitions: list[int]) -> None:
-        """Wait until what runs of these partitions has ended, or the bound is reached."""
-        deadline = time.monotonic() + REVOKE_WAIT_S
-        while time.monotonic() < deadline:
+    def _take_over(self, consumer: Consumer, opened: Opened) -> None:
+        epoch = self.tracker.assign(
+            opened.partition,
+            committed=opened.committed,
+            metadata=opened.metadata,
+            journal_next=opened.journal_next,
+            noted=opened.noted,
+        )
+        self.assignments[opened.partition] = Assignment(opened.partition, epoch, self._lease)
+        if opened.slipped:
+            start = OFFSET_BEGINNING if opened.committed is None else opened.committed
+            consumer.seek(TopicPartition(self._topic, opened.partition, start))
+
+    def _wait_for(self, gone: list[Assignment]) -> None:
+        """Wait until what runs of these has ended, or the bound is reached."""
+        deadline = time.monotonic() + (0.0 if self.leaving else self._revoke_wait_s)
+        while True:
+            self._lease.beat(time.monotonic_ns() // 1_000_000)
             self.settle()
-            if not any(map(self.tracker.running_in, partitions)):
+            released = all(assignment.released for assignment in gone)
+            if released and not any(self.tracker.running_in(assignment.partition) for assignment in gone):
+                return
+            if time.monotonic() >= deadline:
                 return
             time.sleep(0.002)
-        log.info("partitions.left_running", topic=self._topic, tasks=sum(map(self.tracker.running_in, partitions)))
+
+    def _hand_over(self, gone: list[Assignment]) -> int:
+        """Count what still runs as done. What the pool has not let go yet may be unstarted: it stays undone."""
+        now_ms = int(time.time() * 1_000)
+        return sum(
+            self.tracker.hand_over(assignment.partition, until_ms=assignment.until_ms, now_ms=now_ms)
+            for assignment in gone
+            if assignment.released
+        )
+
+    def _note_hand_over(self, gone: list[Assignment], handed_over: int, stands: bool) -> None:
+        if not stands:
+            for assignment in gone:
+                assignment.ours = False
+        if not handed_over:
+            return
+        until_ms = max(assignment.until_ms for assignment in gone)
+        if stands:
+            self._handed_over.inc(handed_over)
+        event = "calls.handed_over" if stands else "calls.not_handed_over"
+        log.info(event, topic=self._topic, tasks=handed_over, until_ms=until_ms)
 
     def _forget(self, consumer: Consumer, partitions: Partitions, event: str) -> None:
-        for part in partitions:
-            self.tracker.revoke(part.partition)
-            self.assignments.pop(part.partition, None)
-            self._crowded.discard(part.partition)
+        numbers = [part.partition for part in partitions]
+        for number in numbers:
+            self.tracker.revoke(number)
+            self.assignments.pop(number, None)
+        self.openings.forget(numbers)
+        self.pauses.forget(numbers)
         consumer.incremental_unassign(partitions)
-        self._note(event, partitions)
-
-    def _due(self, consumer: Consumer, partitions: Iterable[int]) -> list[Commit]:
-        wanted = list(partitions)
-        if wanted:
-            # Trailing markers have no record; only the position says that they were passed.
-            for part in consumer.position([TopicPartition(self._topic, number) for number in wanted]):
-                if part.offset >= 0:
-                    self.tracker.advance(part.partition, part.offset)
-        return self.tracker.committable(wanted)
-
-    def _offsets(self, commits: list[Commit]) -> Partitions:
-        return [TopicPartition(self._topic, one.partition, one.offset, metadata=one.metadata) for one in commits]
+        self._note(event, numbers)
 
     def _watch_crowding(self, consumer: Consumer) -> None:
-        """Stop reading partitions whose metadata is nearly full, and read on where it has room again."""
-        for part in self.assignments:
-            crowded = self.tracker.crowded(part)
-            if crowded == (part in self._crowded):
-                continue
-            where = [TopicPartition(self._topic, part)]
-            if crowded:
-                self._crowded.add(part)
-                consumer.pause(where)
-            else:
-                self._crowded.discard(part)
-                if not self.lane_paused:
-                    consumer.resume(where)
-            log.info("partition.crowded" if crowded else "partition.cleared", topic=self._topic, partition=part)
+        crowded = {part for part in self.assignments if self.tracker.crowded(part)}
+        if crowded != self.pauses.crowded:
+            log.info("partitions.crowded", topic=self._topic, partitions=sorted(crowded))
+            self.pauses.crowded = crowded
+            self.pause_or_resume(consumer)
 
-    def _settle_commit(self, taken: bool, reason: str) -> None:
-        assert self._committing is not None
-        commits, self._committing = self._committing[1], None
-        self._take(commits) if taken else self._refuse(commits, reason)
-
-    def _take(self, commits: list[Commit]) -> None:
-        for commit in commits:
-            self.tracker.committed(commit)
-        if commits:
-            self._commits["ok"].inc()
-
-    def _refuse(self, commits: list[Commit], reason: str) -> None:
-        for commit in commits:
-            self.tracker.refused(commit)
-        if commits and reason:
-            self._commits["failed"].inc()
-            log.warning("offsets.refused", topic=self._topic, partitions=len(commits), reason=reason)
-
-    def _note(self, event: str, partitions: Partitions) -> None:
+    def _note(self, event: str, partitions: Iterable[int]) -> None:
+        owned = len(self.assignments) + len(self.openings)
         metrics.REBALANCES.labels(self._topic, event).inc()
-        metrics.PARTITIONS.labels(self._topic).set(len(self.assignments))
-        listed = sorted(part.partition for part in partitions)
-        log.info(f"partitions.{event}", topic=self._topic, partitions=listed, owned=len(self.assignments))
+        metrics.PARTITIONS.labels(self._topic).set(owned)
+        log.info(f"partitions.{event}", topic=self._topic, partitions=sorted(partitions), owned=owned)

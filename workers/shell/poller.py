@@ -1,8 +1,9 @@
 """One thread for each lane: it owns the lane's consumer, and nothing else touches that consumer.
 
-Round after round: take over completions, commit if due, then read only what the buffer has room for, and hand it over
-in one go. Polling never waits for work: with no room it stays away for up to a second (the prefetch stays), then
-pauses and polls on, so the group never takes a busy worker for a dead one (docs/kafka-mechanics, C1).
+Round after round: take over completions, commit if due, open what was assigned, then read only what the buffer has
+room for, and hand it over in one go. Polling never waits for work: with no room it stays away for up to a second (the
+prefetch stays), then pauses and polls on, so the group never takes a busy worker for a dead one (docs/kafka-mechanics,
+C1).
 """
 
 from __future__ import annotations
@@ -13,21 +14,26 @@ from threading import Event, Thread
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message
 
 from headrace.runtime import metrics
 from headrace.runtime.health import Heartbeats
 from headrace.runtime.kafka import ClientConfig
 from headrace.schemas.errors import DependencyUnavailable, HeadraceError
 from headrace.schemas.messages import Lane
+from headrace.workers.core.lease import Lease
 from headrace.workers.core.limits import BufferGate, Intake
 from headrace.workers.shell.delivery import Assignment, Delivery
+from headrace.workers.shell.kafka_errors import look_at
+from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.partitions import LanePartitions
 
 log = structlog.get_logger("headrace.poller")
 
 POLL_S = 0.05
 """A record ends the wait at once; without one, completions wait no longer than this for their commit."""
+PAUSED_POLL_S = 0.01
+OPENING_POLL_S = 0.002
 NAP_S = 0.002
 CONSUMER_OPTIONS: ClientConfig = {
     "queued.min.messages": 1_000,
@@ -36,8 +42,6 @@ CONSUMER_OPTIONS: ClientConfig = {
     # Bounds the commit inside a revocation.
     "socket.timeout.ms": 10_000,
 }
-PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE, KafkaError._TIMED_OUT})
-DENIED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
 
 class LanePoller:
@@ -45,7 +49,9 @@ class LanePoller:
 
     Args:
         config: options of a group consumer.
+        openings: opens what is assigned to that consumer.
         capacity: most records of this lane delivered and not done.
+        gap_ms: see `Lease`.
         hand_over: takes one batch; called from this thread.
         release: see `LanePartitions`.
         on_failure: called from this thread when the lane cannot go on; `failure` says why.
@@ -54,19 +60,30 @@ class LanePoller:
     def __init__(
         self,
         config: ClientConfig,
+        openings: Openings,
         *,
         topic: str,
         pool: str,
         lane: Lane,
         capacity: int,
         commit_interval_ms: int,
+        revoke_wait_s: float,
+        gap_ms: int,
         hand_over: Callable[[list[Delivery]], None],
         release: Callable[[list[Assignment]], None],
         on_failure: Callable[[], None],
         heartbeats: Heartbeats,
     ) -> None:
+        self._lease = Lease(gap_ms)
         self.partitions = LanePartitions(
-            topic=topic, pool=pool, lane=lane, commit_interval_ms=commit_interval_ms, release=release
+            topic=topic,
+            pool=pool,
+            lane=lane,
+            commit_interval_ms=commit_interval_ms,
+            revoke_wait_s=revoke_wait_s,
+            openings=openings,
+            lease=self._lease,
+            release=release,
         )
         self.failure: HeadraceError | None = None
         self._topic = topic
@@ -78,7 +95,7 @@ class LanePoller:
         self._paused_gauge = metrics.PAUSED.labels(pool, lane.value)
         self._no_intake = Event()
         self._stop = Event()
-        self._consumer = Consumer({**config, **CONSUMER_OPTIONS, "on_commit": self.partitions.on_commit})
+        self._consumer = Consumer({**config, **CONSUMER_OPTIONS, "on_commit": self.partitions.commits.on_commit})
         self._thread = Thread(target=self._run, name=f"poller-{lane.value}", daemon=True)
 
     def start(self) -> None:
@@ -103,97 +120,77 @@ class LanePoller:
                 [self._topic], on_assign=parts.on_assign, on_revoke=parts.on_revoke, on_lost=parts.on_lost
             )
             while not self._stop.is_set():
-                self._heartbeats.beat(f"poller-{self._lane.value}")
                 self._round(consumer)
+            parts.leaving = True
             parts.commit_now(consumer)
         except Exception as error:
             self._fail(error)
         finally:
+            parts.leaving = True
             self._heartbeats.forget(f"poller-{self._lane.value}")
             consumer.close()
+            parts.openings.close()
 
     def _round(self, consumer: Consumer) -> None:
         parts = self.partitions
+        self._heartbeats.beat(f"poller-{self._lane.value}")
+        self._lease.beat(time.monotonic_ns() // 1_000_000)
         parts.settle()
         parts.commit_if_due(consumer)
-        was_paused = self._gate.paused
         if self._no_intake.is_set():
-            self._set_paused(consumer, True)
-            self._take(consumer, 0, POLL_S / 5)
+            self._pause_lane(consumer, True)
+            self._take(consumer, 0, PAUSED_POLL_S)
             return
-        match self._gate.decide(parts.tracker.incomplete, time.monotonic_ns() // 1_000_000):
-            case Intake.TAKE:
-                if was_paused:
-                    self._set_paused(consumer, False)
-                self._take(consumer, self._gate.room(parts.tracker.incomplete), POLL_S)
+        parts.open(consumer)
+        self._read(consumer)
+
+    def _read(self, consumer: Consumer) -> None:
+        parts = self.partitions
+        incomplete = parts.tracker.incomplete
+        match self._gate.decide(incomplete, time.monotonic_ns() // 1_000_000):
+            case Intake.TAKE if not parts.commits.stuck():
+                self._pause_lane(consumer, False)
+                self._take(consumer, self._gate.room(incomplete), OPENING_POLL_S if len(parts.openings) else POLL_S)
             case Intake.STAY_AWAY:
                 time.sleep(NAP_S)
-            case Intake.POLL_PAUSED:
-                self._set_paused(consumer, True)
-                self._take(consumer, 0, POLL_S / 5)
+            case _:
+                self._pause_lane(consumer, True)
+                self._take(consumer, 0, PAUSED_POLL_S)
 
-    def _set_paused(self, consumer: Consumer, paused: bool) -> None:
-        if self.partitions.lane_paused == paused:
-            return
-        self.partitions.lane_paused = paused
-        self._paused_gauge.set(int(paused))
-        if where := self.partitions.every():
-            (consumer.pause if paused else consumer.resume)(where)
+    def _pause_lane(self, consumer: Consumer, paused: bool) -> None:
+        if self.partitions.pauses.lane != paused:
+            self.partitions.pauses.lane = paused
+            self._paused_gauge.set(int(paused))
+            self.partitions.pause_or_resume(consumer)
 
     def _take(self, consumer: Consumer, room: int, wait_s: float) -> None:
         """Wait for a first record, then take what else is there: consume(n, t) alone would wait for all n."""
-        parts = self.partitions
-        generation, epochs = parts.generation, {part: one.epoch for part, one in parts.assignments.items()}
-        messages: list[Message] = []
-        if (first := consumer.poll(wait_s)) is not None:
-            messages.append(first)
-            if room > 1:
-                messages += consumer.consume(min(room - 1, 10_000), 0)
-        if messages:
-            if generation != parts.generation:
-                messages = self._without_stale(consumer, messages, epochs)
-            self._deliver(messages)
+        if (first := consumer.poll(wait_s)) is None:
+            return
+        messages = [first]
+        if room > 1:
+            messages += consumer.consume(min(room - 1, 10_000), 0)
+        self._deliver(messages)
 
     def _deliver(self, messages: list[Message]) -> None:
         parts = self.partitions
         batch = []
         for message in messages:
             if (error := message.error()) is not None:
-                self._look_at(error)
+                look_at(error, self._topic)
                 continue
             partition, offset = _place(message)
             assignment = parts.assignments.get(partition)
-            if assignment is not None and parts.tracker.deliver(partition, offset):
-                batch.append(Delivery(self._lane, message, offset, assignment, parts.done, parts.dropped))
+            if assignment is None:
+                # Of a partition that is gone, or came back while this batch was read: then it is read again from its
+                # beginning, because to skip a record would count it as done.
+                if partition in parts.openings:
+                    parts.openings.slipped(partition)
+            elif parts.tracker.deliver(partition, offset):
+                noted = parts.tracker.noted(partition, offset)
+                batch.append(Delivery(self._lane, message, offset, assignment, parts.inbox, noted))
         if batch:
             self._hand_over(batch)
-
-    def _without_stale(self, consumer: Consumer, messages: list[Message], epochs: dict[int, int]) -> list[Message]:
-        """Drop records of partitions that were assigned while the batch was read, and read those partitions again.
-
-        Such a record may be of the time before, and to skip one would count it as done.
-        """
-        kept: list[Message] = []
-        again: dict[int, int] = {}
-        for message in messages:
-            partition, offset = _place(message)
-            now = self.partitions.assignments.get(partition)
-            if message.error() is None and now is not None and epochs.get(partition) != now.epoch:
-                again[partition] = min(again.get(partition, offset), offset)
-            else:
-                kept.append(message)
-        for partition, offset in again.items():
-            consumer.seek(TopicPartition(self._topic, partition, offset))
-        return kept
-
-    def _look_at(self, error: KafkaError) -> None:
-        """Pass over what librdkafka recovers from by itself; anything else ends the worker with a clear message."""
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise DependencyUnavailable(f"topic {self._topic} does not exist any more", "headrace topics apply")
-        if error.fatal() or error.code() in DENIED:
-            raise DependencyUnavailable(f"cannot read {self._topic}: {error.str()}", "see docs/operations.md, ACLs")
-        level = log.debug if error.code() in PASSING else log.warning
-        level("poll.failed", topic=self._topic, reason=error.str())
 
     def _fail(self, error: Any) -> None:
         if isinstance(error, HeadraceError):

@@ -7,74 +7,53 @@ drain timeout; the rest is answered ``interrupted``.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from headrace.runtime import metrics
 from headrace.runtime.telemetry import trace_headers
-from headrace.schemas.codec import Headers, Record, header_map
-from headrace.schemas.errors import ContractError, DecodeError, ErrorKind
+from headrace.schemas.codec import Headers, header_map
+from headrace.schemas.errors import ContractError, DecodeError
 from headrace.schemas.messages import Lane, Task
-from headrace.schemas.topics import Topics
+from headrace.workers.core.journal import Entry
 from headrace.workers.core.limits import LaneShare
+from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
 from headrace.workers.shell.delivery import Assignment, Delivery
 from headrace.workers.shell.report import AttemptReport
-from headrace.workers.shell.sender import ResultSender
-from headrace.workers.shell.unreadable import dead_letter, failed_result, result_headers
+from headrace.workers.shell.running import Key, NotOurs, Running
 
 log = structlog.get_logger("headrace.pool")
 
 SLICE = 64
 """Attempts in process between two looks at the rest of the event loop."""
-
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    """An attempt under way."""
-
-    delivery: Delivery
-    task: Task
-    trace: Headers
-    runs: asyncio.Task[Ended] | None = None
-    stopped: tuple[ErrorKind, str] | None = None
-    """Why it was closed from outside."""
+HOLD_S = 0.1
+"""How often it is asked whether tasks may be started again that the poller cannot vouch for now."""
 
 
 class WorkPool:
     """The pool of one worker process.
 
     Args:
+        name: the pool, as its topics are called.
         concurrency: most attempts side by side.
-        result_partitions: partition count of the results topic.
     """
 
     def __init__(
-        self,
-        runner: AttemptRunner,
-        sender: ResultSender,
-        report: AttemptReport,
-        *,
-        name: str,
-        worker: str,
-        topics: Topics,
-        concurrency: int,
-        result_partitions: int,
+        self, runner: AttemptRunner, answers: Answers, report: AttemptReport, *, name: str, concurrency: int
     ) -> None:
         self._runner = runner
-        self._sender = sender
+        self._answers = answers
         self._report = report
-        self._name = name
-        self._worker = worker
-        self._topics = topics
         self._limit = concurrency
-        self._result_partitions = result_partitions
         self._queues: dict[Lane, deque[Delivery]] = {lane: deque() for lane in Lane}
-        self._running: dict[int, _Running] = {}
+        self._running: dict[Key, Running] = {}
+        self._unsettled: dict[Key, Running] = {}
+        """Attempts that have ended and whose result is not acknowledged. The producer's thread takes them off."""
         self._share = LaneShare()
         self._draining = False
         self._pump_due = False
@@ -94,8 +73,11 @@ class WorkPool:
         self._pump()
 
     def release(self, assignments: Iterable[Assignment]) -> None:
-        """Let go what has not started of revoked partitions."""
-        gone = set(map(id, assignments))
+        """Let go what has not started of partitions that are given back, and say so: from now on nothing of them is.
+
+        What runs goes on; each assignment is told until when.
+        """
+        gone = {id(assignment): assignment for assignment in assignments}
         for queue in self._queues.values():
             for _ in range(len(queue)):
                 delivery = queue.popleft()
@@ -103,12 +85,19 @@ class WorkPool:
                     delivery.drop()
                 else:
                     queue.append(delivery)
+        for running in self._running.values():
+            for delivery in running.deliveries:
+                if (held := gone.get(id(delivery.assignment))) is not None:
+                    held.until_ms = max(held.until_ms, running.until_ms)
+        for assignment in gone.values():
+            assignment.until_ms = assignment.until_ms or _now_ms()
+            assignment.released = True
 
     def cancel_job(self, job_id: str) -> None:
         """Close the running calls of a job that was cancelled; waiting tasks are refused when their turn comes."""
         for running in list(self._running.values()):
             if running.task.job_id == job_id:
-                self._stop(running, ErrorKind.CANCELLED, "the job was cancelled during the call")
+                running.stop("cancelled")
 
     async def drain(self, timeout_s: float) -> None:
         """Start nothing more, wait for what runs, then answer the rest ``interrupted``."""
@@ -124,13 +113,8 @@ class WorkPool:
                 await self._idle.wait()
         except TimeoutError:
             for running in list(self._running.values()):
-                self._stop(running, ErrorKind.INTERRUPTED, f"the worker stopped; its drain timeout is {timeout_s:g} s")
+                running.stop("drained")
             await self._idle.wait()
-
-    def _stop(self, running: _Running, kind: ErrorKind, message: str) -> None:
-        if running.stopped is None and running.runs is not None:
-            running.stopped = (kind, message)
-            running.runs.cancel()
 
     def _pump(self) -> None:
         """Start what may start."""
@@ -146,20 +130,27 @@ class WorkPool:
         for lane, queue in self._queues.items():
             self._buffered[lane].set(len(queue))
 
-    def _pump_later(self) -> None:
+    def _pump_later(self, delay_s: float = 0.0) -> None:
         if not self._pump_due:
             self._pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            loop = asyncio.get_running_loop()
+            loop.call_later(delay_s, self._pump) if delay_s else loop.call_soon(self._pump)
 
     def _next(self) -> Delivery | None:
         """Return the next delivery to start, from the lane whose turn it is."""
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
         while (interactive or batch) and len(self._running) < self._limit:
             first = self._share.interactive_next(interactive=len(interactive), batch=len(batch))
-            delivery = (interactive if first else batch).popleft()
-            if delivery.assignment.alive:
+            queue = interactive if first else batch
+            delivery = queue.popleft()
+            if not delivery.assignment.alive:
+                delivery.drop()
+            elif delivery.assignment.trusted:
                 return delivery
-            delivery.drop()
+            else:
+                queue.appendleft(delivery)
+                self._pump_later(HOLD_S)
+                return None
         return None
 
     def _start(self, delivery: Delivery) -> None:
@@ -167,75 +158,103 @@ class WorkPool:
         try:
             task = self._read(delivery, headers)
         except ContractError as error:
-            self._set_aside(delivery, headers, error)
+            self._answers.set_aside(delivery, headers, error)
             return
         trace = trace_headers(headers)
-        self._report.started(task)
-        if self._runner.immediate and (ended := self._runner.run_now(task)) is not None:
-            self._finish(delivery, task, trace, ended)
+        if self._immediate_or_known(delivery, task, trace):
             return
-        running = _Running(delivery, task, trace)
-        self._running[id(running)] = running
+        running = Running(task, trace, [delivery], until_ms=_now_ms() + task.timeout_ms)
+        self._running[running.key] = running
         self._idle.clear()
-        running.runs = asyncio.get_running_loop().create_task(self._runner.run(task))
+        running.runs = asyncio.get_running_loop().create_task(self._runner.run(task, partial(self._begin, running)))
         running.runs.add_done_callback(partial(self._on_end, running))
+
+    def _immediate_or_known(self, delivery: Delivery, task: Task, trace: Headers) -> bool:
+        """Answer a task for which no call has to be waited for; return whether it was one."""
+        key = (task.task_id, task.attempt)
+        if (known := self._running.get(key) or self._unsettled.get(key)) is not None:
+            known.adopt(delivery)
+            return True
+        if delivery.noted is not None and delivery.noted.concerns(task):
+            self._recall(delivery, task, trace, delivery.noted)
+            return True
+        self._report.started(task)
+        if not self._runner.immediate or (ended := self._runner.run_now(task)) is None:
+            return False
+        self._answers.end_at_once(delivery, task, trace, ended)
+        self._report.ended(task, ended.result, called=ended.called, trace=trace)
+        return True
+
+    def _recall(self, delivery: Delivery, task: Task, trace: Headers, noted: Entry) -> None:
+        ended = self._runner.recalled(task, noted)
+        self._answers.end_at_once(delivery, task, trace, ended)
+        self._report.recalled(task, ended.result, trace=trace)
 
     def _read(self, delivery: Delivery, headers: dict[str, str]) -> Task:
         task = read_task(delivery.message.value(), headers)
-        if not 0 <= task.reply_partition < self._result_partitions:
+        if not 0 <= task.reply_partition < self._answers.result_partitions:
             # Sending there would fail for ever; so nobody can be answered.
+            count = self._answers.result_partitions
             raise DecodeError(
-                f"reply_partition {task.reply_partition} is not one of the {self._result_partitions} of results",
-                kind="wrong_partition",
+                f"reply_partition {task.reply_partition} is not one of the {count} of results", kind="wrong_partition"
             )
         return task
 
-    def _on_end(self, running: _Running, runs: asyncio.Task[Ended]) -> None:
+    async def _begin(self, running: Running) -> None:
+        """Journal the start of a call; where calls cost money, not before that is acknowledged does the call begin.
+
+        Raises:
+            NotOurs: the partition was lost meanwhile.
+        """
+        if self._runner.priced:
+            await self._journal_start(running)
+            while not running.trusted:  # noqa: ASYNC110  A lease is a clock, not an event.
+                await asyncio.sleep(HOLD_S)
+        if not running.ours:
+            raise NotOurs
+        if not self._runner.priced:
+            self._answers.start(running)
+        running.until_ms = _now_ms() + running.task.timeout_ms
+        running.begun = True
+
+    async def _journal_start(self, running: Running) -> None:
+        loop = asyncio.get_running_loop()
+        written = asyncio.Event()
+        self._answers.start(running, lambda: loop.call_soon_threadsafe(written.set))
+        await written.wait()
+
+    def _on_end(self, running: Running, runs: asyncio.Task[Ended]) -> None:
         """Take an attempt's ending. A callback of the task, because one cancelled before its first step never runs."""
-        del self._running[id(running)]
-        if runs.cancelled():
-            kind, message = running.stopped or (ErrorKind.INTERRUPTED, "the worker stopped")
-            ended = self._runner.refused(running.task, kind, message)
-        elif error := runs.exception():
-            ended = self._runner.crashed(running.task, error)
+        del self._running[running.key]
+        if (ended := self._ending(running, runs)) is None:
+            for delivery in running.deliveries:
+                delivery.drop()
         else:
-            ended = runs.result()
-        self._finish(running.delivery, running.task, running.trace, ended)
+            self._unsettled[running.key] = running
+            self._answers.end(running, ended, self._settled)
+            self._report.ended(running.task, ended.result, called=ended.called, trace=running.trace)
         if not self._running:
             self._idle.set()
         self._pump_later()
 
-    def _finish(self, delivery: Delivery, task: Task, trace: Headers, ended: Ended) -> None:
-        """Send the result; its acknowledgement finishes the delivery, and so its offset."""
-        headers = result_headers(ended.result) + trace
-        key = task.job_id.encode()
-        record = Record(self._topics.results, key, ended.value, task.reply_partition, headers)
-        self._sender.send(record, finish=delivery.finish)
-        self._report.ended(task, ended.result, called=ended.called, trace=trace)
+    def _settled(self, running: Running) -> None:
+        self._unsettled.pop(running.key, None)
 
-    def _set_aside(self, delivery: Delivery, headers: dict[str, str], error: ContractError) -> None:
-        """Dead-letter a record that cannot be read, and answer for it where its headers say to whom."""
-        message = delivery.message
-        topic = self._topics.dead_letters
-        records = [dead_letter(message, error, topic=topic, by=self._worker, headers=headers)]
-        result = failed_result(
-            error,
-            topic=self._topics.results,
-            pool=self._name,
-            worker=self._worker,
-            partitions=self._result_partitions,
-            headers=headers,
-        )
-        if result is not None:
-            result.headers.extend(trace_headers(headers))
-            records.append(result)
-        metrics.DEAD_LETTERS.labels(message.topic(), error.kind).inc()
-        log.warning(
-            "task.dead_lettered",
-            topic=message.topic(),
-            partition=message.partition(),
-            offset=message.offset(),
-            reason=error.kind,
-            message=error.message,
-        )
-        self._sender.send(*records, finish=delivery.finish)
+    def _ending(self, running: Running, runs: asyncio.Task[Ended]) -> Ended | None:
+        """Return how an attempt ended; None where it was left to the partition's next owner."""
+        if runs.cancelled():
+            if running.stopped == "cancelled":
+                return self._runner.cancelled(running.task, begun=running.begun)
+            message = "the worker stopped, and its drain timeout was over"
+            return self._runner.interrupted(running.task, message, cause="stop", begun=running.begun)
+        match runs.exception():
+            case None:
+                return runs.result()
+            case NotOurs():
+                return None
+            case error:
+                return self._runner.crashed(running.task, error, begun=running.begun)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1_000)

@@ -9,6 +9,7 @@ import structlog
 from headrace.runtime import metrics
 from headrace.runtime.telemetry import trace_id
 from headrace.schemas.codec import Headers
+from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Lane, Result, Task, Usage
 
 log = structlog.get_logger("headrace.attempt")
@@ -57,14 +58,32 @@ class AttemptReport:
         if result.failure is None:
             self._log.info("attempt.finished", **ids, **where, **spent, truncated=result.truncated, **traced)
             return
-        failure = {"kind": result.failure.kind.value, "message": result.failure.message, "called": called}
+        failure = {
+            "kind": result.failure.kind.value,
+            "message": result.failure.message,
+            "called": called,
+            "unconfirmed": result.unconfirmed,
+        }
         self._log.warning("attempt.failed", **ids, **where, **spent, **failure, **traced)
+
+    def recalled(self, task: Task, result: Result, *, trace: Headers) -> None:
+        """Count a redelivered task that the journal answered, and write its line."""
+        phase = "ended" if result.journalled else "started"
+        metrics.RECALLED.labels(self._pool, phase).inc()
+        if not result.journalled:
+            metrics.TASKS.labels(self._pool, task.lane.value, ErrorKind.INTERRUPTED.value).inc()
+            metrics.DUPLICATED.labels(self._pool, "kill").inc()
+        traced = {"trace_id": trace_id(trace)} if trace else {}
+        ids = {"job_id": task.job_id, "task_id": task.task_id, "attempt": task.attempt, "step": task.step}
+        self._log.info("attempt.recalled", **ids, phase=phase, pool=self._pool, lane=task.lane.value, **traced)
 
     def _count(self, lane: Lane, result: Result, called: bool) -> None:
         kind = result.failure.kind.value if result.failure else "ok"
         (metrics.TASKS.labels(self._pool, lane.value, kind) if result.failure else self._ok[lane]).inc()
         if not called:
             return
+        if result.cause:
+            metrics.DUPLICATED.labels(self._pool, result.cause).inc()
         (metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok).inc()
         self._seconds.observe(result.call_ms / 1_000)
         self._count_usage(result.usage)

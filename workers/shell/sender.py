@@ -1,7 +1,8 @@
-"""Sends results: one idempotent producer, one thread that polls it. Result first, then offset.
+"""Sends results and the journal: one idempotent producer, one thread that polls it. Result first, then offset.
 
-A delivery is finished only when Kafka has acknowledged all of its records; a record that Kafka refuses for good ends
-the worker, because its offset must not be marked done and it must not be forgotten.
+A delivery is finished only when Kafka has acknowledged all of its records. While Kafka takes none, everything is kept
+and librdkafka tries on with backoff: `trouble` says so. After `GIVE_UP_S`, or when Kafka refuses a record for good,
+the worker ends with an error: its offsets are not committed, so the tasks are read again by the next one.
 """
 
 from __future__ import annotations
@@ -11,23 +12,51 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any
+from typing import Literal
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from headrace.runtime import metrics
 from headrace.runtime.health import Heartbeats
 from headrace.runtime.kafka import ClientConfig
 from headrace.schemas.codec import Record
-from headrace.schemas.errors import HeadraceError
+from headrace.schemas.errors import DependencyUnavailable, HeadraceError
 
 log = structlog.get_logger("headrace.sender")
 
-MAX_TRIES = 3
-"""Each try is `message.timeout.ms` long, so a broker outage of a quarter of an hour is outlived."""
+GIVE_UP_S = 900.0
+"""A broker outage of a quarter of an hour is outlived."""
+SLOW_S = 10.0
+"""Without an acknowledgement for so long the worker says that it has trouble."""
+AGAIN_S = 1.0
+"""A refused record is sent again after this long: librdkafka has its own backoff for all that it tries itself."""
 
-TRY_AGAIN = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN})
+TRY_AGAIN = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        # While brokers come back, or a topic has just grown, their metadata may lack it.
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.KAFKA_STORAGE_ERROR,
+    }
+)
+"""What passes. librdkafka tries on by itself and reports few of them, since messages do not time out here."""
+
+Kind = Literal["started", "ended", "answer"]
+"""``started``: a journal record alone; ``ended``: one with its result; ``answer``: a result or dead letter alone."""
+
+Finish = Callable[[int], None]
+"""Told the offset that the first record of a delivery was written at, from the producer's thread."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +64,11 @@ class _Pending:
     """Records that together settle one delivery. Only the producer's thread counts it down."""
 
     left: int
-    finish: Callable[[], None]
+    kind: Kind
+    finish: Finish
+    sent: float
+    at: int = -1
+    """Where the first of them was written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,17 +78,19 @@ class _Sending:
     sender: ResultSender
     record: Record
     pending: _Pending
-    tries: int = 1
+    first: bool
 
-    def delivered(self, error: KafkaError | None, _message: Any) -> None:
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self.sender.not_delivered(self, error)
             return
         pending = self.pending
+        if self.first:
+            pending.at = message.offset() or 0
         pending.left -= 1
         if not pending.left:
-            pending.finish()
-            self.sender.acknowledged()
+            pending.finish(pending.at)
+            self.sender.acknowledged(pending.kind)
 
 
 class ResultSender:
@@ -64,18 +99,39 @@ class ResultSender:
     Args:
         config: options of an idempotent producer.
         pool: for metrics.
-        on_failure: called once, from the producer's thread, when a record cannot be delivered.
+        on_failure: called once, from any thread, when a record cannot be delivered.
+        give_up_s: see `GIVE_UP_S`.
     """
 
     def __init__(
-        self, config: ClientConfig, *, pool: str, on_failure: Callable[[], None], heartbeats: Heartbeats
+        self,
+        config: ClientConfig,
+        *,
+        pool: str,
+        on_failure: Callable[[], None],
+        heartbeats: Heartbeats,
+        give_up_s: float = GIVE_UP_S,
     ) -> None:
-        # A millisecond: without it each result is a request of its own (7,600 tasks/s where it makes 9,800).
-        self._producer = Producer({**config, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000})
+        options = {
+            # A millisecond: without it each result is a request of its own (7,600 tasks/s where it makes 9,800).
+            "linger.ms": 1,
+            "queue.buffering.max.messages": 1_000_000,
+            # For ever: a record that timed out would have to be sent anew, and might then be there twice.
+            "message.timeout.ms": 0,
+        }
+        self._producer = Producer({**config, **options})
         self._on_failure = on_failure
         self._heartbeats = heartbeats
-        self._acknowledged = metrics.RESULTS.labels(pool)
+        self._give_up_s = give_up_s
+        self._undelivered = metrics.UNDELIVERED.labels(pool)
+        self._results = metrics.RESULTS.labels(pool)
+        self._journal = {phase: metrics.JOURNAL.labels(pool, phase) for phase in ("started", "ended")}
+        self._uncounted: dict[Kind, int] = {"started": 0, "ended": 0, "answer": 0}
         self._waiting: deque[_Sending] = deque()
+        """What is to be produced again: the producer's queue was full, or Kafka refused it for the moment."""
+        self._again_at = 0.0
+        self._oldest: deque[_Pending] = deque()
+        """By when they were sent; those that are settled are taken off in the thread's rounds."""
         self._stopping = Event()
         self._unsettled = 0
         self._settled = 0
@@ -83,21 +139,31 @@ class ResultSender:
         self._thread = Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
-    def send(self, *records: Record, finish: Callable[[], None]) -> None:
+    def send(self, *records: Record, finish: Finish, kind: Kind) -> None:
         """Send records that together settle one delivery; ``finish`` runs when all are acknowledged.
 
         Called from the event loop only. It never blocks: what the producer's queue has no room for waits here, and
         the number that waits is bounded by the buffers of the lanes.
         """
         self._unsettled += 1
-        pending = _Pending(len(records), finish)
+        pending = _Pending(len(records), kind, finish, time.monotonic())
+        self._oldest.append(pending)
+        first = True
         for record in records:
-            self._produce(_Sending(self, record, pending))
+            self._produce(_Sending(self, record, pending, first))
+            first = False
 
     @property
     def outstanding(self) -> int:
         """Deliveries that are sent and not acknowledged."""
         return self._unsettled - self._settled
+
+    def trouble(self) -> str | None:
+        """Return what is wrong, or None."""
+        waits_s = self._waits_s()
+        if waits_s < SLOW_S:
+            return None
+        return f"Kafka has not taken {self.outstanding} results or journal records, the oldest for {waits_s:.0f} s"
 
     def close(self, timeout_s: float) -> bool:
         """Wait until everything is acknowledged, then stop; return whether it was."""
@@ -109,28 +175,37 @@ class ResultSender:
         self._producer.purge(blocking=False)
         return not self.outstanding
 
-    def acknowledged(self) -> None:
+    def acknowledged(self, kind: Kind) -> None:
         """Count a delivery that is settled (producer's thread)."""
         self._settled += 1
-        self._acknowledged.inc()
+        self._uncounted[kind] += 1
 
     def not_delivered(self, sending: _Sending, error: KafkaError) -> None:
         """Try again or end the worker (producer's thread)."""
-        if error.code() in TRY_AGAIN and sending.tries < MAX_TRIES and not error.fatal():
-            sending.tries += 1
-            log.warning("result.delayed", reason=error.str(), tries=sending.tries)
-            self._waiting.append(sending)
+        if error.code() not in TRY_AGAIN or error.fatal():
+            self._fail(f"Kafka does not take records on {sending.record.topic}: {error.str()}")
             return
-        self._fail(f"Kafka does not take records on {sending.record.topic}: {error.str()}")
+        log.warning("result.delayed", topic=sending.record.topic, reason=error.str())
+        self._again_at = time.monotonic() + AGAIN_S
+        self._waiting.append(sending)
+
+    def _waits_s(self) -> float:
+        """Return for how long the oldest delivery waits."""
+        try:
+            oldest = self._oldest[0]
+        except IndexError:
+            return 0.0
+        return time.monotonic() - oldest.sent if oldest.left else 0.0
 
     def _fail(self, message: str) -> None:
         if self.failure is None:
             hint = "the tasks concerned stay undone and are read again by the next worker"
-            self.failure = HeadraceError(message, hint)
+            self.failure = DependencyUnavailable(message, hint)
             log.error("sender.failed", reason=message)
             self._on_failure()
 
-    def _produce(self, sending: _Sending) -> None:
+    def _produce(self, sending: _Sending) -> bool:
+        """Give a record to the producer; return whether it took it."""
         record = sending.record
         try:
             self._producer.produce(
@@ -143,13 +218,36 @@ class ResultSender:
             )
         except BufferError:
             self._waiting.append(sending)
+            return False
         except KafkaException as error:
             self._fail(f"Kafka does not take records on {record.topic}: {error.args[0].str()}")
+        return True
+
+    def _count(self) -> None:
+        """Bring the metrics up to date: once a round, because a count costs as much as an acknowledgement."""
+        self._undelivered.set(self.outstanding)
+        for kind, number in self._uncounted.items():
+            if number:
+                self._uncounted[kind] = 0
+                if kind != "answer":
+                    self._journal[kind].inc(number)
+                if kind != "started":
+                    self._results.inc(number)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._heartbeats.beat("sender")
-            self._producer.poll(0.01 if self._waiting else 0.1)
-            for _ in range(len(self._waiting)):
-                self._produce(self._waiting.popleft())
+            self._round()
         self._heartbeats.forget("sender")
+
+    def _round(self) -> None:
+        self._heartbeats.beat("sender")
+        self._producer.poll(0.01 if self._waiting else 0.1)
+        if self._waiting and time.monotonic() >= self._again_at:
+            for _ in range(len(self._waiting)):
+                if not self._produce(self._waiting.popleft()):
+                    break
+        while self._oldest and not self._oldest[0].left:
+            self._oldest.popleft()
+        self._count()
+        if self._waits_s() > self._give_up_s:
+            self._fail(f"Kafka has taken no record for {self._give_up_s:.0f} s; {self.outstanding} wait")

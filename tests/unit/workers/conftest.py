@@ -38,19 +38,26 @@ def make_task(**fields):
     return Task(**{**base, "reply_partition": 0, "timeout_ms": 5_000, "call": call, **fields})
 
 
-def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, **endpoint):
+PRICE = Price(input=1_000_000, cached_input=500_000, output=2_000_000)
+
+
+def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, price=PRICE, **endpoint):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
     runner = AttemptRunner(
         pool_name="p",
-        pool=Pool(endpoint="here", model="m", price=Price(input=1_000_000, cached_input=500_000, output=2_000_000)),
+        pool=Pool(endpoint="here", model="m", price=price),
         adapter=adapter,
         worker="w",
-        is_cancelled=set(cancelled).__contains__,
+        is_cancelled=cancelled.__contains__,
         objects=lambda: store,
         inline_bytes=inline_bytes,
     )
     return runner, adapter
+
+
+async def begin():
+    """A call that begins at once, as in a pool without a price."""
 
 
 @pytest.fixture
@@ -62,7 +69,7 @@ def attempt():
             async with served(script) as (provider, base_url):
                 runner, adapter = make_runner(base_url, **options)
                 try:
-                    ended = await runner.run(task or make_task())
+                    ended = await runner.run(task or make_task(), begin)
                 finally:
                     await adapter.close()
                 return ended.result, provider, ended.called

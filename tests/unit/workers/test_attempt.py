@@ -13,9 +13,12 @@ from structlog.testing import capture_logs
 from headrace.schemas.codec import encode
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task
+from headrace.schemas.pools import Price
+from headrace.workers.adapters.base import Completion
+from headrace.workers.adapters.openai_errors import failure_of
 from headrace.workers.shell.report import AttemptReport
 
-from .conftest import make_runner, make_task, served
+from .conftest import begin, make_runner, make_task, served
 
 SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
 
@@ -64,6 +67,75 @@ def test_what_a_provider_answers_becomes_one_error_kind(attempt, script, kind, r
     assert len(provider.calls) == 1, "an attempt is exactly one call"
 
 
+@pytest.mark.parametrize(
+    ("script", "unconfirmed"),
+    [
+        ("{}", False),
+        (fault(kind="rate_limited"), False),
+        (fault(kind="server_error", status=504), False),
+        (fault(kind="error", status=302, headers={"location": "http://127.0.0.1:1/"}), False),
+        (fault(kind="content_filter"), False),
+        (fault(kind="truncated"), False),
+        (fault(kind="garbage"), True),
+        (fault(kind="wrong_content_type"), True),
+        (fault(kind="reset"), True),
+        (fault(kind="half"), True),
+        (fault(kind="stall"), True),
+    ],
+)
+def test_a_call_whose_bill_is_not_known_is_unconfirmed_and_no_other(attempt, script, unconfirmed):
+    result, _, _ = attempt(script, make_task(timeout_ms=300))
+    assert result.unconfirmed is unconfirmed
+
+
+def test_another_success_than_200_may_have_been_billed():
+    assert failure_of(202, {}, b"").unconfirmed
+    assert not failure_of(302, {}, b"").unconfirmed
+
+
+def test_what_a_refused_content_cost_is_on_its_result(attempt):
+    result, _, _ = attempt(fault(kind="content_filter"))
+    assert result.failure.kind is ErrorKind.CONTENT_FILTERED
+    assert result.cost_microusd > 0
+
+
+def test_an_answer_that_counts_no_tokens_is_unconfirmed_where_tokens_cost_money():
+    class Uncounted:
+        async def call(self, request, **_):
+            return Completion("hello", "stop")
+
+        async def close(self):
+            pass
+
+    async def main(price):
+        runner, adapter = make_runner("http://127.0.0.1:9/v1", price=price)
+        await adapter.close()
+        runner._adapter = Uncounted()
+        return (await runner.run(make_task(), begin)).result
+
+    for price, unconfirmed in ((Price(input=1), True), (Price(), False)):
+        result = asyncio.run(main(price))
+        assert (result.output, result.failure, result.unconfirmed) == ("hello", None, unconfirmed)
+
+
+def test_a_call_that_may_not_begin_any_more_when_its_start_is_written_is_not_made():
+    async def main():
+        async with served("{}") as (provider, base_url):
+            cancelled = []
+            runner, adapter = make_runner(base_url, cancelled=cancelled)
+
+            async def begin_late():
+                cancelled.append("j")
+
+            ended = await runner.run(make_task(), begin_late)
+            await adapter.close()
+            return ended, len(provider.calls)
+
+    ended, calls = asyncio.run(main())
+    assert (ended.result.failure.kind, ended.result.unconfirmed) == (ErrorKind.CANCELLED, False)
+    assert (ended.called, calls) == (False, 0)
+
+
 def test_a_retry_after_date_is_counted_from_now(attempt):
     at = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 30))
     result, _, _ = attempt(fault(kind="rate_limited", retry_after=at))
@@ -81,11 +153,12 @@ def test_a_call_that_stalls_ends_at_its_timeout(attempt):
 def test_a_closed_port_is_a_network_failure():
     async def main():
         runner, adapter = make_runner("http://127.0.0.1:9/v1")
-        ended = await runner.run(make_task())
+        ended = await runner.run(make_task(), begin)
         await adapter.close()
         return ended.result
 
-    assert asyncio.run(main()).failure.kind is ErrorKind.NETWORK
+    result = asyncio.run(main())
+    assert (result.failure.kind, result.unconfirmed) == (ErrorKind.NETWORK, False)
 
 
 def test_a_good_answer_carries_output_usage_cost_and_model(attempt):
@@ -157,7 +230,7 @@ def test_a_truncated_text_is_a_success_that_says_so(attempt):
 )
 def test_what_may_not_be_called_is_answered_without_a_call(attempt, task, options, kind):
     result, provider, called = attempt("{}", task, **options)
-    assert (result.failure.kind, called, len(provider.calls)) == (kind, False, 0)
+    assert (result.failure.kind, result.unconfirmed, called, len(provider.calls)) == (kind, False, False, 0)
 
 
 def test_a_call_by_reference_is_fetched_and_a_large_answer_leaves_by_reference(attempt, memory_store):
@@ -189,7 +262,7 @@ def test_the_first_calls_of_a_task_fail_and_then_it_succeeds():
     async def main():
         async with served("faults: [{kind: server_error, first_calls: 2}]") as (_, base_url):
             runner, adapter = make_runner(base_url)
-            ended = [await runner.run(make_task(attempt=number)) for number in (1, 2, 3)]
+            ended = [await runner.run(make_task(attempt=number), begin) for number in (1, 2, 3)]
             await adapter.close()
             return [one.result.failure and one.result.failure.kind for one in ended]
 
@@ -200,11 +273,11 @@ def test_an_adapter_that_breaks_still_gives_a_result():
     async def main():
         runner, adapter = make_runner("http://127.0.0.1:9/v1")
         adapter.call = None
-        return (await runner.run(make_task())).result
+        return (await runner.run(make_task(), begin)).result
 
     with capture_logs() as logs:
         result = asyncio.run(main())
-    assert result.failure.kind is ErrorKind.INTERNAL
+    assert (result.failure.kind, result.unconfirmed) == (ErrorKind.INTERNAL, True)
     assert [line["event"] for line in logs] == ["attempt.crashed"]
 
 

@@ -1,0 +1,136 @@
+"""The sender while Kafka is away: everything is kept, said, and given up as an error, never dropped."""
+
+from __future__ import annotations
+
+import socket
+import time
+from threading import Event
+from types import SimpleNamespace
+
+import pytest
+from confluent_kafka import KafkaError
+
+from headrace.runtime.health import Heartbeats
+from headrace.schemas.codec import Record
+from headrace.schemas.errors import DependencyUnavailable
+from headrace.workers.shell import sender as sender_module
+from headrace.workers.shell.sender import ResultSender
+
+RECORD = Record("t.results", b"j", b"{}", 0)
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def sender_at(closed_port):
+    made = []
+
+    def make(**options):
+        failed = Event()
+        config = {"bootstrap.servers": closed_port, "enable.idempotence": True, "log_level": 0}
+        one = ResultSender(config, pool="p", on_failure=failed.set, heartbeats=Heartbeats(), **options)
+        made.append(one)
+        return one, failed
+
+    yield make
+    for one in made:
+        one.close(0)
+
+
+def test_while_kafka_is_away_everything_is_kept_and_the_worker_says_so(sender_at, monkeypatch):
+    monkeypatch.setattr(sender_module, "SLOW_S", 0.3)
+    sender, failed = sender_at()
+    assert sender.trouble() is None
+    finished = []
+    for _ in range(3):
+        sender.send(RECORD, finish=finished.append, kind="answer")
+    assert sender.trouble() is None
+    assert not failed.wait(0.6)
+    assert "3 results" in sender.trouble()
+    assert (sender.outstanding, finished, sender.failure) == (3, [], None)
+
+
+def test_after_its_bound_the_worker_ends_with_a_clear_error_and_nothing_was_finished(sender_at):
+    sender, failed = sender_at(give_up_s=0.3)
+    finished = []
+    sender.send(RECORD, finish=finished.append, kind="answer")
+    assert failed.wait(5)
+    assert isinstance(sender.failure, DependencyUnavailable)
+    assert sender.failure.exit_code == 3
+    assert "no record" in sender.failure.message
+    assert not finished
+    assert not sender.close(0.1)
+
+
+class Producer:
+    """A producer that answers at once, as it is told to."""
+
+    def __init__(self, config):
+        self.errors = {}
+        self.produced = []
+        self.due = []
+
+    def produce(self, topic, value, key, partition, *, on_delivery, headers):
+        self.produced.append((topic, value))
+        self.due.append((on_delivery, len(self.produced) - 1, self.errors.pop(topic, None)))
+
+    def poll(self, timeout):
+        if not self.due:
+            time.sleep(0.005)
+        while self.due:
+            told, offset, error = self.due.pop(0)
+            told(error, SimpleNamespace(offset=lambda offset=offset: offset))
+
+    def purge(self, **_):
+        pass
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    monkeypatch.setattr(sender_module, "Producer", Producer)
+    monkeypatch.setattr(sender_module, "AGAIN_S", 0.05)
+    failed = Event()
+    sender = ResultSender({}, pool="p", on_failure=failed.set, heartbeats=Heartbeats())
+    yield sender, failed
+    sender.close(1)
+
+
+def wait_for(check):
+    deadline = time.monotonic() + 5
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_delivery_is_finished_once_with_the_place_of_its_first_record(answered):
+    sender, _ = answered
+    finished = []
+    sender.send(Record("t.attempts.p", b"k", b"end", 0), RECORD, finish=finished.append, kind="ended")
+    wait_for(lambda: finished)
+    assert finished == [0]
+    assert sender.close(1)
+
+
+def test_a_record_that_kafka_refuses_for_the_moment_is_sent_again_and_then_finished(answered):
+    sender, failed = answered
+    sender._producer.errors["t.results"] = KafkaError(KafkaError._UNKNOWN_PARTITION)
+    finished = []
+    sender.send(RECORD, finish=finished.append, kind="answer")
+    wait_for(lambda: finished)
+    assert len(sender._producer.produced) == 2
+    assert not failed.is_set()
+
+
+def test_a_record_that_kafka_refuses_for_good_ends_the_worker(answered):
+    sender, failed = answered
+    sender._producer.errors["t.results"] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    finished = []
+    sender.send(RECORD, finish=finished.append, kind="answer")
+    assert failed.wait(5)
+    assert "t.results" in sender.failure.message
+    assert not finished
