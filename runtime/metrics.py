@@ -94,12 +94,6 @@ RECALLED = _counter(
     ("pool", "phase"),
     "Redelivered tasks answered by the journal without a call: ended with its answer, started as interrupted.",
 )
-DUPLICATED = _counter(
-    "attempts_duplicated_total",
-    "attempts",
-    ("pool", "cause"),
-    "Attempts whose call was begun and is made again under the next attempt: kill, stop.",
-)
 HANDED_OVER = _counter(
     "calls_handed_over_total",
     "calls",

@@ -57,7 +57,7 @@ class Injector:
 
     def _begin(self, fault: Fault) -> bool:
         """Do what takes no time."""
-        self._say(f"{self._now_s():6.1f} s  {str(fault).split('  ', 1)[1]}")
+        self._say(f"{self._now_s():6.1f} s  {str(fault)[10:]}")
         broker = fault.role == "broker"
         match fault.act:
             case Act.KILL:
