@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
@@ -65,6 +65,20 @@ class BrokerOfTheRun:
 
 
 _of_this_run: list[BrokerOfTheRun] = []
+
+SLOW_S = 20.0
+"""A test that takes longer must be marked ``slow``, so that nobody waits for it unawares."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and report.passed and call.duration > SLOW_S and item.get_closest_marker("slow") is None:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} took {call.duration:.1f} s; above {SLOW_S:g} s a test is marked slow"
+    return report
 
 
 def pytest_configure(config: pytest.Config) -> None:
