@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test lint lock schemas clean
@@ -24,7 +25,7 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 	@$(BIN)/headrace demo
 
 test: $(STAMP) ## all tests, on a real Apache Kafka
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export

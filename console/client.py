@@ -131,10 +131,10 @@ class HeadraceClient:
             if found is not None:
                 tail.forget(job_id)
                 return found
-        value = tail.take(job_id, timeout_s)
-        if value is None:
+        outcome = tail.take(job_id, timeout_s)
+        if outcome is None:
             raise OutcomeTimeout(f"job {job_id} has no outcome after {timeout_s:g} s", f"headrace watch {job_id}")
-        return decode(Outcome, value)
+        return outcome
 
     def wait(self, job_ids: list[str], timeout_s: float | None = None) -> dict[str, Outcome]:
         """Wait for several jobs and return their outcomes, in the order of the ids.

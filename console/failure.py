@@ -41,6 +41,11 @@ def show_unexpected(error: Exception) -> int:
     return 1
 
 
+def warn(text: str) -> None:
+    """Print what does not end the command, but should be known, on standard error."""
+    typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
+
+
 def _line(word: str, text: str) -> None:
     # typer.secho, not rich: messages quote what users wrote, and [brackets] in it are no markup.
     typer.secho(f"{word}: {text}", err=True, fg=typer.colors.RED)

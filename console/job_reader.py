@@ -9,18 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING
+from pydantic import BaseModel
 
+from headrace.console.failure import warn
 from headrace.console.job_report import JobReport, report_job, report_outcome
 from headrace.console.reader import Place, TopicReader, scan
 from headrace.orchestrator.core.record_codec import decode_record
 from headrace.orchestrator.core.state import Marker, StateRecord, job_key, marker_key
+from headrace.runtime.kafka import headers_of
 from headrace.runtime.settings import Settings
-from headrace.schemas.codec import decode
-from headrace.schemas.errors import HeadraceError
+from headrace.schemas.codec import decode, header_map
+from headrace.schemas.errors import ContractError, DecodeError, HeadraceError
 from headrace.schemas.ids import home_partition
 from headrace.schemas.messages import Event, Outcome
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class UnknownJob(HeadraceError):
@@ -56,7 +62,10 @@ def read_records(reader: TopicReader, settings: Settings, job_id: str) -> dict[s
     place = (settings.topic_names.state, where.partition)
     for message in scan(reader, {place: OFFSET_BEGINNING}, keep=lambda key: key in wanted):
         latest[message.key().decode()] = message.value()
-    return {key: decode_record(key, value) for key, value in latest.items() if value is not None}
+    records: dict[str, StateRecord] = {}
+    for key, value in latest.items():
+        apply_record(records, key, value)
+    return records
 
 
 def read_report(reader: TopicReader, settings: Settings, job_id: str) -> JobReport | None:
@@ -72,17 +81,27 @@ def read_outcome(reader: TopicReader, settings: Settings, job_id: str) -> Outcom
     """Return a job's outcome from its marker, or from ``outcomes`` once the marker has gone; None before its end."""
     records = read_records(reader, settings, job_id)
     marker = records.get(marker_key(job_id))
-    if isinstance(marker, Marker):
+    if isinstance(marker, Marker) and marker.outcome:
         return Outcome.model_validate_json(marker.outcome)
-    return None if records else _read_outcomes(reader, settings, job_id)
+    return None if job_key(job_id) in records else _read_outcomes(reader, settings, job_id)
 
 
 def _read_outcomes(reader: TopicReader, settings: Settings, job_id: str) -> Outcome | None:
     partition = place_of(reader, settings, job_id).partition
     place, wanted, found = (settings.topic_names.outcomes, partition), job_id.encode(), None
     for message in scan(reader, {place: OFFSET_BEGINNING}, keep=lambda key: key == wanted):
-        found = decode(Outcome, message.value())
+        outcome = read_message(Outcome, message)
+        found = outcome if outcome is not None and outcome.job_id == job_id else found
     return found
+
+
+def read_message(model: type[M], message: Any) -> M | None:
+    """Return a record's message, or None with a warning: one record that cannot be read hides no other."""
+    try:
+        return decode(model, message.value(), header_map(headers_of(message)))
+    except ContractError as error:
+        warn(f"{message.topic()}[{message.partition()}]@{message.offset()} was passed over: {error.message}")
+        return None
 
 
 def follow(
@@ -110,10 +129,11 @@ def follow(
         for message in reader.read(min(every_s, 0.25)):
             key = (message.key() or b"").decode(errors="replace")
             if message.topic() == names.events and key == job_id:
-                yield decode(Event, message.value())
+                if (event := read_message(Event, message)) is not None:
+                    yield event
             elif message.topic() == names.state and key in keys:
                 changed = True
-                _apply(records, key, message.value())
+                apply_record(records, key, message.value())
         report = report_job(job_id, records)
         if report is None and time.monotonic() > give_up:
             raise unknown_job(job_id, settings)
@@ -125,8 +145,11 @@ def follow(
             return
 
 
-def _apply(records: dict[str, StateRecord], key: str, value: bytes | None) -> None:
+def apply_record(records: dict[str, StateRecord], key: str, value: bytes | None) -> None:
     if value is None:
         records.pop(key, None)
-    else:
+        return
+    try:
         records[key] = decode_record(key, value)
+    except DecodeError as error:
+        warn(error.message)

@@ -87,7 +87,7 @@ class JobReport:
 def report_job(job_id: str, records: Mapping[str, StateRecord]) -> JobReport | None:
     """Return the report, or None where nothing is known of the job."""
     marker, header = records.get(marker_key(job_id)), records.get(job_key(job_id))
-    if isinstance(marker, Marker):
+    if isinstance(marker, Marker) and marker.outcome:
         return report_outcome(Outcome.model_validate_json(marker.outcome))
     return _running(header) if isinstance(header, JobHeader) else None
 

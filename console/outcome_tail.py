@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from headrace.console.job_reader import read_message
 from headrace.console.reader import Place, TopicReader
 from headrace.runtime.kafka import admin_client
 from headrace.runtime.settings import Settings
 from headrace.schemas.errors import HeadraceError
+from headrace.schemas.messages import Outcome
 
 
 class OutcomeTail:
@@ -26,7 +29,7 @@ class OutcomeTail:
         places = [(topic, partition) for partition in range(self._reader.partitions(topic))]
         # Explicit offsets: the logical end would be looked up only when the first fetch goes out, perhaps too late.
         self._reader.assign(_ends(admin_client(settings, "outcomes"), places))
-        self._found: dict[str, bytes | None] = {}
+        self._found: dict[str, Outcome | None] = {}
         self._failure: HeadraceError | None = None
         self._news = threading.Condition()
         self._closing = threading.Event()
@@ -48,7 +51,7 @@ class OutcomeTail:
         with self._news:
             self._found.pop(job_id, None)
 
-    def take(self, job_id: str, timeout_s: float | None) -> bytes | None:
+    def take(self, job_id: str, timeout_s: float | None) -> Outcome | None:
         """Wait for an expected job's outcome; None where none came in time (it stays expected).
 
         Raises:
@@ -56,7 +59,7 @@ class OutcomeTail:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._news:
-            while (value := self._found.get(job_id)) is None:
+            while (outcome := self._found.get(job_id)) is None:
                 if self._failure is not None:
                     raise self._failure
                 left = 3_600.0 if deadline is None else deadline - time.monotonic()
@@ -64,22 +67,24 @@ class OutcomeTail:
                     return None
                 self._news.wait(left)
             del self._found[job_id]
-            return value
+            return outcome
 
     def _read(self) -> None:
         try:
             while not self._closing.is_set():
                 for message in self._reader.read(0.1):
-                    self._keep((message.key() or b"").decode(errors="replace"), message.value())
+                    self._keep((message.key() or b"").decode(errors="replace"), message)
         except HeadraceError as error:
             with self._news:
                 self._failure = error
                 self._news.notify_all()
 
-    def _keep(self, job_id: str, value: bytes | None) -> None:
+    def _keep(self, job_id: str, message: Any) -> None:
+        if not self.expects(job_id) or (outcome := read_message(Outcome, message)) is None:
+            return
         with self._news:
-            if job_id in self._found and value is not None:
-                self._found[job_id] = value
+            if job_id in self._found and outcome.job_id == job_id:
+                self._found[job_id] = outcome
                 self._news.notify_all()
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.lost_tasks import LostTasks, live_of
+from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restorer
@@ -152,6 +153,10 @@ class Orchestrator:
         inline = settings.objects.inline_bytes
         encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=objects)
         decider = make_decider(settings, slot, encoder=encoder, working=self.working, job_bytes=sizes.get(topics.jobs))
+        by = process_name(slot)
+        mender = Mender(
+            decider, encoder=encoder, partitions=self.working, state=topics.state, by=by, now_ms=now_ms
+        )  # fmt: skip
         self.watch = GroupWatch(admin, topics, names, lambda: live_of(list(self.working.values())) > 0)
         lost = LostTasks(self.watch, decider.channel_of, environment.limits, now_ms)
         read = Input(self._consumer, assignment=assignment, working=self.working, results=topics.results)
@@ -175,6 +180,7 @@ class Orchestrator:
             assignment=assignment,
             ownership=ownership,
             decider=decider,
+            mender=mender,
             writer=writer,
             clock=LogClock(admin, topics.results, self._consumer),
             lost=lost,
@@ -194,6 +200,11 @@ class Orchestrator:
         finally:
             self._session.close()
             self._consumer.close()
+
+
+def process_name(slot: Slot) -> str:
+    """Return what dead letters call this process."""
+    return f"orchestrator-{slot.name}"
 
 
 def group_consumer(settings: Settings, slot: Slot) -> Any:
@@ -227,7 +238,7 @@ def make_decider(
         window=DispatchWindow(limits.pool_window),
         partitions=working,
         topics=settings.topic_names,
-        by=f"orchestrator-{slot.name}",
+        by=process_name(slot),
         max_markers=limits.max_markers,
         now_ms=now_ms,
         jitter=random.random,

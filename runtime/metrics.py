@@ -94,6 +94,12 @@ RECALLED = _counter(
     ("pool", "phase"),
     "Redelivered tasks answered by the journal without a call: ended with its answer, started as interrupted.",
 )
+INTERRUPTED = _counter(
+    "attempts_interrupted_total",
+    "attempts",
+    ("pool", "cause"),
+    "Attempts answered `interrupted` after their call had begun: their worker died (kill) or stopped (stop).",
+)
 HANDED_OVER = _counter(
     "calls_handed_over_total",
     "calls",

@@ -80,7 +80,7 @@ class ObjectSettings(_Group):
     """Object store, ``s3://…``, ``gs://…``, ``az://…``, ``file:///…``; empty: a folder of this user."""
     inline_bytes: int = Field(default=262_144, ge=1_024, le=900_000)
     """Above this a payload travels as a reference."""
-    item_inline_bytes: int = Field(default=4_096, ge=256)
+    item_inline_bytes: int = Field(default=4_096, ge=256, le=262_144)
     """Above this a finished item's output is kept as a reference."""
 
 
@@ -137,6 +137,13 @@ class WorkerSettings(_Group):
     """How long calls may still run when their partition goes to another worker; later they are handed over."""
 
 
+class DeadLetterSettings(_Group):
+    """What is done with dead letters."""
+
+    max_redrives: int = Field(default=3, ge=1, le=1_000)
+    """How often a record may be sent back before only ``--force`` sends it once more."""
+
+
 class AdminSettings(_Group):
     """The admin HTTP port of each process."""
 
@@ -163,6 +170,7 @@ class Settings(BaseSettings):
     objects: ObjectSettings = ObjectSettings()
     orchestrator: OrchestratorSettings = OrchestratorSettings()
     worker: WorkerSettings = WorkerSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     admin: AdminSettings = AdminSettings()
     pools_file: Path | None = None
     """The YAML of endpoints, pools and prices."""

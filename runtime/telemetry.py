@@ -20,6 +20,8 @@ from headrace.schemas.codec import TRACE_HEADERS, Headers
 SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|authorization|api[-_]?key|credential|bearer)")
 SECRET_TEXT = re.compile(r"(?i)(bearer\s+|\bsk-)[A-Za-z0-9._~+/=-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 MASK = "***"
+TRACESTATE = re.compile(r"[ -~]{0,512}")
+"""Printable ASCII, as long as every party must carry it (W3C Trace Context, 3.3.1.5)."""
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -71,13 +73,17 @@ def new_traceparent() -> str:
 
 
 def trace_headers(headers: Mapping[str, str]) -> Headers:
-    """Return the trace context of a record as headers for what follows from it; malformed context is dropped.
+    """Return the trace context of a record as headers for what follows from it; what is malformed or long is dropped.
 
     By hand, because the instrumentation package breaks pause and transactions (docs/architecture.md, traps).
     """
-    if not TRACEPARENT.fullmatch(headers.get(TRACE_HEADERS[0], "")):
+    parent, state = (headers.get(name, "") for name in TRACE_HEADERS)
+    if not TRACEPARENT.fullmatch(parent):
         return []
-    return [(name, headers[name].encode()) for name in TRACE_HEADERS if name in headers]
+    found = [(TRACE_HEADERS[0], parent.encode())]
+    if state and TRACESTATE.fullmatch(state):
+        found.append((TRACE_HEADERS[1], state.encode()))
+    return found
 
 
 def trace_id(headers: Iterable[tuple[str, bytes]]) -> str | None:

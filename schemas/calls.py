@@ -175,4 +175,4 @@ class Attempt(Message):
     template_hash: str = ""
     """Hash of the step's template."""
     result: Result | None = None
-    """The answer, at the end."""
+    """The answer, at the end; None where the call was given up before it was made."""

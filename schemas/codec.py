@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,7 +36,12 @@ FORWARDED_HEADER = "x-forwarded-from"
 REPEAT_HEADER = "x-repeat"
 REDRIVES_HEADER = "x-redrives"
 """How often a record was sent back from the dead letters: the guard against a loop."""
+UNREADABLE_HEADERS = "x-unreadable-headers"
+"""Stands in for the headers of a record that a client cannot read (`runtime.kafka.headers_of`)."""
 TRACE_HEADERS = ("traceparent", "tracestate")
+
+MAX_VALUE_BYTES = 16_777_216
+"""A larger value is not parsed: no topic of ours takes one, but a compressed batch can hold it."""
 
 SCHEMA_VERSION = 1
 SCHEMAS: dict[str, type[BaseModel]] = {
@@ -53,6 +59,8 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 NAMES: dict[type[BaseModel], str] = {model: name for name, model in SCHEMAS.items()}
 
 Headers = list[tuple[str, bytes]]
+RawHeaders = Iterable[tuple[str, bytes | str | None]]
+"""Headers as a client hands them out."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -93,7 +101,7 @@ def cloud_event_headers(*, ce_id: str, ce_type: str, source: str, at_ms: int) ->
     return [(name, text.encode()) for name, text in pairs.items()]
 
 
-def header_map(headers: Iterable[tuple[str, bytes | str | None]] | None) -> dict[str, str]:
+def header_map(headers: RawHeaders | None) -> dict[str, str]:
     """Return headers by lower-case name, the last of a name counting; values that are not UTF-8 are left out."""
     found: dict[str, str] = {}
     for name, value in headers or ():
@@ -104,6 +112,17 @@ def header_map(headers: Iterable[tuple[str, bytes | str | None]] | None) -> dict
         except UnicodeDecodeError:
             continue
     return found
+
+
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def whole_number(text: str) -> int | None:
+    """Return a whole number that a header or an id spells, or None: ASCII digits only, none in front, within 64 bits.
+
+    ``int`` takes more (``²`` is a digit to `str.isdigit`, five thousand nines are no `int` at all), and raises.
+    """
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def decode(model: type[M], value: bytes | None, headers: Mapping[str, str] | None = None) -> M:
@@ -122,6 +141,8 @@ def decode(model: type[M], value: bytes | None, headers: Mapping[str, str] | Non
         _check_schema(NAMES[model], headers)
     if value is None:
         raise DecodeError("the record has no value", "write the message as JSON", kind="no_value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise DecodeError(f"the value has {len(value):,} bytes, the limit is {MAX_VALUE_BYTES:,}", kind="too_large")
     try:
         return model.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]
     except ValidationError as error:
@@ -130,10 +151,12 @@ def decode(model: type[M], value: bytes | None, headers: Mapping[str, str] | Non
 
 def _check_schema(expected: str, headers: Mapping[str, str]) -> None:
     name, version = headers.get(SCHEMA_HEADER), headers.get(VERSION_HEADER)
+    if UNREADABLE_HEADERS in headers:
+        raise DecodeError("a header's name is not UTF-8", "write header names in UTF-8", kind="unreadable_headers")
     if name is not None and name != expected:
         raise DecodeError(f"schema {name[:60]!r} where {expected!r} is read", kind="wrong_schema")
     if version is not None and version != str(SCHEMA_VERSION):
-        if not version.isdigit() or int(version) < 1:
+        if not whole_number(version):
             raise DecodeError(f"schema version {version[:20]!r} is not a whole number", kind="wrong_schema")
         raise UnknownSchemaVersion(
             f"{expected} version {version} was written by a newer Headrace; this one reads {SCHEMA_VERSION}",

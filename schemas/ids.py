@@ -9,6 +9,8 @@ from headrace.schemas.errors import DecodeError
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 """No slash, since a task id is a path, and nothing that needs escaping in a shell, a URL or a log."""
+TASK_ID = re.compile(rf"({JOB_ID.pattern})/([A-Za-z][A-Za-z0-9_]{{0,63}})/(0|[1-9][0-9]{{0,9}})")
+"""One spelling for each task: ASCII digits, none in front."""
 
 
 def check_job_id(job_id: str) -> str:
@@ -49,10 +51,10 @@ class TaskId:
         Raises:
             DecodeError: the text has another shape.
         """
-        parts = text.split("/")
-        if len(parts) != 3 or not parts[2].isdigit():
+        found = TASK_ID.fullmatch(text)
+        if found is None:
             raise DecodeError(f"task_id {text[:120]!r} is not <job>/<step>/<index>", kind="invalid_task_id")
-        return cls(parts[0], parts[1], int(parts[2]))
+        return cls(found[1], found[2], int(found[3]))
 
 
 def murmur2(data: bytes) -> int:

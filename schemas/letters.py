@@ -54,13 +54,17 @@ class DeadLetter(Message):
     job_id: str | None = None
     """The job, where it is known."""
     key_base64: str | None = None
-    """The record's key, as it was."""
+    """The record's key, as it was (cut where it is long; ``key_bytes`` has the true size)."""
+    key_bytes: int = 0
+    """The size of the key."""
     value_base64: str | None = None
-    """The record's value, as it was (cut at 700,000 bytes; ``value_bytes`` has the true size)."""
+    """The record's value, as it was (cut so that the letter fits; ``value_bytes`` has the true size)."""
     value_bytes: int = 0
     """The size of the value."""
     headers: tuple[tuple[str, str], ...] = ()
     """The record's headers, values in base64."""
+    headers_left_out: int = 0
+    """How many headers did not fit."""
     redrives: int = 0
     """How often it was sent back already."""
     task_id: str | None = None
@@ -80,6 +84,8 @@ class Resolution(Message):
 
     origin: Origin
     """The origin of the letter that this answers."""
+    letter: str = ""
+    """The letter, ``partition:offset`` on ``dead-letters``: what counts where its origin has no offset."""
     action: Literal["dropped", "redriven"]
     """What was done."""
     at_ms: int

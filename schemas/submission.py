@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from headrace.schemas.base import Lane, ObjectRef, Sensitivity
 
 MAX_LABELS = 32
+MAX_AMOUNT = 10**15
+"""Of money and tokens: a billion US dollars, and sums of many stay within 64 bits."""
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+LabelText = Annotated[str, StringConstraints(max_length=1_000)]
+WorkflowName = Annotated[str, StringConstraints(max_length=200)]
 MAX_PART_BYTES = 67_108_864
 
 
@@ -17,9 +22,9 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    microusd: int | None = Field(default=None, ge=0)
+    microusd: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Money, in micro-US-dollars."""
-    tokens: int | None = Field(default=None, ge=0)
+    tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Input and output tokens together."""
 
 
@@ -78,7 +83,7 @@ class Submission(BaseModel):
     """What is asked for. ``redrive``: another attempt of a task that failed for good, while its job runs."""
     job_id: str | None = None
     """The idempotency key. Without it the record's key counts, and without a key ``j-<partition>-<offset>``."""
-    workflow: str | dict[str, Any] | None = None
+    workflow: WorkflowName | dict[str, Any] | None = None
     """``name@version``, ``name`` (the newest version), or a whole workflow."""
     input: dict[str, Any] = Field(default_factory=dict)
     """The workflow's input, checked against its schema."""
@@ -98,8 +103,8 @@ class Submission(BaseModel):
     """What the job may spend."""
     sensitivity: Sensitivity = Sensitivity.INTERNAL
     """Confidential payloads never reach a public pool."""
-    labels: dict[str, str] = Field(default_factory=dict, max_length=MAX_LABELS)
-    """Free labels that come back on the outcome."""
+    labels: dict[LabelName, LabelText] = Field(default_factory=dict, max_length=MAX_LABELS)
+    """Free labels that come back on the outcome: names of at most 100 characters, texts of at most 1,000."""
     name: str | None = Field(default=None, max_length=400)
     """The name of a signal; of a redrive: the task's id."""
     payload: Any = None

@@ -65,6 +65,14 @@ class Topics:
     def tasks(self, pool: str, lane: Lane) -> str:
         return f"{self.prefix}.tasks.{pool}.{lane.value}"
 
+    def task_topic(self, name: str) -> tuple[str, Lane] | None:
+        """Return the pool and the lane of a task topic, or None where the name is another topic's."""
+        for lane in Lane:
+            start, end = self.tasks("\0", lane).split("\0")
+            if name.startswith(start) and name.endswith(end) and len(name) > len(start) + len(end):
+                return name[len(start) : -len(end)], lane
+        return None
+
     def pools_in(self, names: Iterable[str]) -> list[str]:
         """Return the pools that have task topics among some topic names, sorted."""
         start, end = self.tasks("\0", Lane.BATCH).split("\0")
@@ -79,6 +87,11 @@ class Topics:
 
     def worker_group(self, pool: str) -> str:
         return f"{self.prefix}.workers.{pool}"
+
+    @property
+    def console_transactional_id(self) -> str:
+        """Of those who resolve dead letters: one id, so that two of them at once fence each other."""
+        return f"{self.prefix}.console"
 
     def transactional_id(self, slot: str) -> str:
         return f"{self.prefix}.orchestrator.{slot}"

@@ -106,9 +106,16 @@ class Site:
     # ── Records ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def produce(
-        self, value: bytes, *, key: bytes | None = None, partition: int = -1, topic: str | None = None
+        self,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = -1,
+        topic: str | None = None,
+        headers: list[tuple[str, bytes]] | None = None,
+        flush: bool = True,
     ) -> tuple[int, int]:
-        """Write to ``jobs`` as a client would; return where it landed."""
+        """Write to ``jobs`` as a client would; return where it landed (nowhere yet without ``flush``)."""
         landed: list[Message] = []
         self._producer = self._producer or Producer({**producer_config(self.settings, "test"), "linger.ms": 0})
         self._producer.produce(
@@ -117,7 +124,10 @@ class Site:
             key,
             partition,
             on_delivery=lambda error, message: landed.append(message),
+            headers=[*headers] if headers else None,
         )
+        if not flush:
+            return -1, -1
         self._producer.flush(10)
         return landed[0].partition(), landed[0].offset()  # type: ignore[return-value]
 

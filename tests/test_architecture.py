@@ -75,6 +75,7 @@ IMPURE_MODULES = {
 CLOCKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
 HTTP_LIBRARIES = {"httpx", "httpx2", "requests", "aiohttp", "httpx_aiohttp"}
 HTTP_MODULE = "workers.http"
+HEADERS_MODULE = "runtime.kafka"
 
 _KINDS = "jobs|tasks|results|state|outcomes|events|control|attempts|dead-letters"
 WHOLE_TOPIC = re.compile(rf"headrace\.(?:{_KINDS})(?:\.|$)")
@@ -89,7 +90,7 @@ def check_source(module: str, source: str) -> list[str]:
         source: its text.
     """
     tree = ast.parse(source)
-    found = [*_imports(module, tree), *_topics(module, tree)]
+    found = [*_imports(module, tree), *_topics(module, tree), *_headers(module, tree)]
     if module.startswith(PURE):
         found += _clocks(module, tree)
     return found
@@ -141,6 +142,14 @@ def _clocks(module: str, tree: ast.Module) -> Iterator[str]:
             called = ".".join(ast.unparse(node).split(".")[-2:])
             if called in CLOCKS:
                 yield f"{module}:{node.lineno}: the core must not read the clock ({called}); instead take now_ms"
+
+
+def _headers(module: str, tree: ast.Module) -> Iterator[str]:
+    """Reading a message's headers raises SystemError where a name is not UTF-8: one function catches that."""
+    for node in ast.walk(tree):
+        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "headers"
+        if called and not (node.args or node.keywords) and module != HEADERS_MODULE:
+            yield f"{module}:{node.lineno}: headers of a message are read here; instead use runtime.kafka.headers_of"
 
 
 def _topics(module: str, tree: ast.Module) -> Iterator[str]:
@@ -214,6 +223,7 @@ def test_the_sources_are_found() -> None:
         ("console.bad", "from headrace.workers.service import run_worker", "as processes"),
         ("console.bad", "from headrace.orchestrator.shell import loop", "as processes"),
         ("console.bad", "from ..workers import service", "relative import"),
+        ("runtime.bad", "headers = message.headers()", "runtime.kafka.headers_of"),
         ("runtime.bad", 'topic = f"{prefix}.jobs"', "schemas.topics"),
         ("runtime.bad", 'topic = prefix + ".dead-letters"', "schemas.topics"),
         ("runtime.bad", 'topic = "headrace.tasks.small.batch"', "schemas.topics"),

@@ -72,6 +72,7 @@ class Worker:
             reader_config(settings, "worker-control"),
             topic=topics.control,
             on_cancel=lambda job_id: self._soon(pool.cancel_job, job_id),
+            set_aside=lambda source, error: self._soon(answers.set_order_aside, source, error),
             heartbeats=self._beats,
         )
         runner = AttemptRunner(

@@ -14,10 +14,13 @@ from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, 
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import context_of, source_item, source_items, streams, task_value
+from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.errors import ErrorKind, HeadraceError
 from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
 
+DISPATCH_WORK = MAX_WORK
+"""A grant is cut after the task that goes above this: the job has its next turn when others had theirs."""
 LOOK_AHEAD = 64
 """Most tasks whose readiness is checked one by one; a grant is followed by another as results come back."""
 
@@ -108,11 +111,13 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     base = context_of(turn, step.needs)
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step))
-    sent = passed = 0
+    sent = passed = done = 0
     for index in range(state.next, state.next + count):
-        if not is_ready(turn, step, index):
+        if done > DISPATCH_WORK or not is_ready(turn, step, index):
             break
-        failure = _send(turn, step, index, base, None)
+        work = Work(TASK_WORK)
+        failure = _send(turn, step, index, base, None, work=work)
+        done += work.done
         if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
             break
         passed += 1
@@ -128,7 +133,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _send(turn, step, index, context_of(turn, step.needs), record)
+    failure = _send(turn, step, index, context_of(turn, step.needs), record, work=Work(TASK_WORK))
     if failure is None:
         state = turn.step_state(step.name)
         turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
@@ -146,14 +151,14 @@ def pool_of(step: Step, record: TaskRecord | None) -> str:
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        messages = _messages(turn, step, index, context_of(turn, step.needs), record)
+        messages = _messages(turn, step, index, context_of(turn, step.needs), record, work=Work(TASK_WORK))
     except HeadraceError:
         return None
     return _task(turn, step, index, record, messages)
 
 
 def _messages(
-    turn: Turn, step: Step, index: int, base: dict[str, Any], record: TaskRecord | None
+    turn: Turn, step: Step, index: int, base: dict[str, Any], record: TaskRecord | None, *, work: Work
 ) -> tuple[ChatMessage, ...]:
     """Return a task's prompt, rendered; an operator's edit stands in its place.
 
@@ -165,20 +170,26 @@ def _messages(
         return tuple(ChatMessage.model_construct(role=r, content=c) for r, c in record.edit.messages)  # type: ignore[arg-type]
     context = _item_context(turn, step, index, base)
     return tuple(
-        ChatMessage.model_construct(role=template.role, content=render(template.content, context, step=step.name))  # type: ignore[arg-type]
+        ChatMessage.model_construct(
+            role=template.role,  # type: ignore[arg-type]
+            content=render(template.content, context, step=step.name, work=work),
+        )
         for template in step.llm.messages
     )
 
 
-def _send(turn: Turn, step: Step, index: int, base: dict[str, Any], before: TaskRecord | None) -> Failure | None:
+def _send(
+    turn: Turn, step: Step, index: int, base: dict[str, Any], before: TaskRecord | None, *, work: Work
+) -> Failure | None:
     """Send one task on its way, or return why it cannot go.
 
     Args:
         before: the task's record where it was tried before.
+        work: what rendering its prompt may do.
     """
     assert step.llm is not None
     try:
-        messages = _messages(turn, step, index, base, before)
+        messages = _messages(turn, step, index, base, before, work=work)
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
     pool = turn.environment.pools[pool_of(step, before)]

@@ -82,6 +82,8 @@ class SetTaskAside:
     message: str
     task: Task
     history: tuple[AttemptNote, ...] = ()
+    redrives: int = 0
+    """How often an operator sent it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class TaskRedriven:
     """Another pool to do it."""
     messages: tuple[tuple[str, str], ...] | None = None
     """Another prompt: role and content."""
+    redrives: int = 1
+    """How often it was sent back, this time included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ class JobBroke:
 
 
 @dataclass(frozen=True, slots=True)
+class StateDamaged:
+    """A record of the job on ``state`` cannot be read, and is gone."""
+
+    kind: str
+    """What it was: ``job``, ``task``, ``input``, ``marker`` or ``workflow``."""
+    message: str
+    """For the outcome."""
+
+
+@dataclass(frozen=True, slots=True)
 class DispatchGranted:
     """The dispatch window gave the job room for some tasks of a step."""
 
@@ -127,6 +139,7 @@ Event = (
     | CancelRequested
     | Signalled
     | JobBroke
+    | StateDamaged
     | DispatchGranted
     | ClosingResumed
 )

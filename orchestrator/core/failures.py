@@ -154,7 +154,7 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
         times = f"interrupted {record.kills + record.stops} times, {record.kills} of them by the death of its worker"
         failure = failure.model_copy(update={"message": f"{reason}: {times}; last: {failure.message}"[:1_000]})
     if failure.kind not in _SILENT and (task := task_again(turn, graph_step, task_id.index, record)) is not None:
-        turn.effect(SetTaskAside(reason, failure.message, task, record.history))
+        turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
     turn.header = budget.count_task(turn.header, pool_of(graph_step, record))
     fail_task(turn, graph_step, task_id.index, failure, record)
 

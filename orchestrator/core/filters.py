@@ -32,6 +32,7 @@ LOOP_FILTER = "#loop"
 CONCAT_FILTER = "#concat"
 LITERAL_FILTER = "#literal"
 LOOK_FILTER = "#look"
+COMPARE_FILTER = "#compare"
 
 _BUILTIN: Mapping[str, Callable[..., Any]] = dict(FILTERS)
 _JINJA_FILTERS = (
@@ -41,9 +42,13 @@ _JINJA_FILTERS = (
 )
 _CONSTANT = ("count", "d", "default", "first", "length")
 """Filters that cost the same whatever they are given."""
+_COMPARING = ("dictsort", "max", "min", "sort")
+"""Filters that compare the parts of what they are given."""
 _JINJA_TESTS = (
     *("boolean", "defined", "divisibleby", "even", "false", "float", "integer", "iterable", "mapping"),
     *("none", "number", "odd", "sequence", "string", "true", "undefined"),
+)
+_COMPARING_TESTS = (
     *("==", "eq", "equalto", "!=", "ne", ">", "gt", "greaterthan", ">=", "ge", "<", "lt", "lessthan", "<=", "le"),
 )
 
@@ -54,7 +59,7 @@ def work_of(context: Context) -> Work:
     return work
 
 
-def _charged(function: Callable[..., Any], *, constant: bool = False) -> Callable[..., Any]:
+def _charged(function: Callable[..., Any], *, constant: bool = False, comparing: bool = False) -> Callable[..., Any]:
     """Wrap one of Jinja2's filters so that it pays for the value it looks at, or one unit where it does not look."""
     kind = getattr(function, "jinja_pass_arg", None)
     wants = None if kind is None else kind.name
@@ -64,6 +69,8 @@ def _charged(function: Callable[..., Any], *, constant: bool = False) -> Callabl
         work = work_of(context)
         if constant:
             work.charge(1)
+        elif comparing:
+            work.charge_parts(value)
         else:
             work.charge_value(value)
         if wants == "context":
@@ -99,9 +106,29 @@ def _literal(context: Context, value: Any) -> Any:
 
 @pass_context
 def _look(context: Context, value: Any) -> Any:
-    """What a comparison or a slice looks at: ``in`` reads a whole list, ``[1:]`` copies one."""
+    """What a slice looks at: ``[1:]`` copies a list."""
     work_of(context).charge_value(value)
     return value
+
+
+@pass_context
+def _compare(context: Context, value: Any) -> Any:
+    """What a comparison looks at: ``==`` and ``in`` go through lists within lists."""
+    work_of(context).charge_parts(value)
+    return value
+
+
+def _comparing(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap one of Jinja2's tests that compare, so that it pays for both sides."""
+
+    @pass_context
+    def test_paid_for(context: Context, value: Any, other: Any) -> Any:
+        work = work_of(context)
+        work.charge_parts(value)
+        work.charge_parts(other)
+        return test(value, other)
+
+    return test_paid_for
 
 
 def _text(context: Context, value: Any) -> str:
@@ -178,7 +205,10 @@ def _lines(context: Context, text: str) -> list[str]:
 
 
 FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
-    **{name: _charged(_BUILTIN[name], constant=name in _CONSTANT) for name in _JINJA_FILTERS},
+    **{
+        name: _charged(_BUILTIN[name], constant=name in _CONSTANT, comparing=name in _COMPARING)
+        for name in _JINJA_FILTERS
+    },
     "indent": _indent,
     "join": _join,
     "lines": _lines,
@@ -190,9 +220,13 @@ FILTERS_ALLOWED: Mapping[str, Callable[..., Any]] = {
     CONCAT_FILTER: _concat,
     LITERAL_FILTER: _literal,
     LOOK_FILTER: _look,
+    COMPARE_FILTER: _compare,
 }
 """By name; those whose name begins with ``#`` are written by `sandbox` and cannot be spelled in a template."""
 
 _BUILTIN_TESTS: Mapping[str, Callable[..., Any]] = dict(TESTS)  # type: ignore[arg-type]
-TESTS_ALLOWED: Mapping[str, Callable[..., Any]] = {name: _BUILTIN_TESTS[name] for name in _JINJA_TESTS}
+TESTS_ALLOWED: Mapping[str, Callable[..., Any]] = {
+    **{name: _BUILTIN_TESTS[name] for name in _JINJA_TESTS},
+    **{name: _comparing(_BUILTIN_TESTS[name]) for name in _COMPARING_TESTS},
+}
 """By name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,11 +12,10 @@ import jsonschema_rs
 
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import HeadraceError
+from headrace.schemas.schema_cost import TooCostly, check_references, evaluations, first_findings
 
 MAX_SCHEMA_BYTES = 262_144
 MAX_FINDINGS = 10
-BACKTRACK_LIMIT = 100_000
-"""Steps of a regular expression before it counts as not matching: patterns come with the workflow."""
 
 
 class SchemaInvalid(HeadraceError):
@@ -39,10 +39,15 @@ def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
     """
     if not schema:
         return ()
-    validator = _validator(schema)
-    if validator.is_valid(value):
+    checked = _validator(schema)
+    try:
+        count = evaluations(checked.schema, value)
+    except TooCostly as error:
+        return (f"it cannot be checked: {error}",)
+    if checked.validator.is_valid(value):
         return ()
-    return tuple(_first(validator.iter_errors(value)))
+    found = first_findings(checked.validator, value, text=checked.text, count=count)
+    return tuple(_first(found)) or ("where it does not fit is not listed, since it is large",)
 
 
 def _first(errors: Iterator[Any]) -> Iterator[str]:
@@ -58,7 +63,16 @@ def _shorten(message: str) -> str:
     return message if len(message) <= 200 else f"{message[:80]} … {message[-100:]}"
 
 
-def _validator(schema: dict[str, Any]) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A schema that holds."""
+
+    validator: Any
+    schema: Any
+    text: bytes
+
+
+def _validator(schema: dict[str, Any]) -> _Checked:
     try:
         text = canonical_json(schema)
     except (ValueError, TypeError, RecursionError) as error:
@@ -69,18 +83,20 @@ def _validator(schema: dict[str, Any]) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _compiled(text: bytes) -> Any:
+def _compiled(text: bytes) -> _Checked:
     schema = json.loads(text)
     try:
         jsonschema_rs.meta.validate(schema)
-        return jsonschema_rs.validator_for(
+        check_references(schema)
+        validator = jsonschema_rs.validator_for(
             schema,
             retriever=_refuse,
             mask="the value",  # Messages travel further than payloads may.
-            pattern_options=jsonschema_rs.FancyRegexOptions(
-                backtrack_limit=BACKTRACK_LIMIT, size_limit=1_000_000, dfa_size_limit=1_000_000
-            ),
+            # Linear in the text, as workers have it: with backtracking, a look-ahead within a repetition takes
+            # minutes for a hundred kilobytes, whatever its limit (measured).
+            pattern_options=jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=1_000_000),
         )
+        return _Checked(validator, schema, text)
     except jsonschema_rs.ValidationError as error:
         path = ".".join(str(part) for part in error.instance_path)
         raise SchemaInvalid(f"{path}: {_shorten(error.message)}" if path else _shorten(error.message)) from None

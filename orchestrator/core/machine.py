@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from headrace.orchestrator.core.budget import is_limited
+from headrace.orchestrator.core.damage import damaged
 from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, pool_of, ready_count, room
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
@@ -17,6 +18,7 @@ from headrace.orchestrator.core.events import (
     JobRefused,
     JobSubmitted,
     Signalled,
+    StateDamaged,
     TaskFailed,
     TaskLost,
     TaskRedriven,
@@ -85,6 +87,8 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _signalled(turn, event)
         case JobBroke():
             _broke(turn, event)
+        case StateDamaged():
+            damaged(turn, event)
         case DispatchGranted():
             _granted(turn, event)
         case ClosingResumed():

@@ -97,6 +97,21 @@ def refuse_job(turn: Turn, event: JobSubmitted | JobRefused, kind: ErrorKind, me
     turn.announce("job.rejected", reason=kind.value)
 
 
+def end_unknown(turn: Turn, message: str) -> None:
+    """Write the outcome of a job of which nothing is known any more, and stop what may be in flight of it."""
+    outcome = Outcome(
+        job_id=turn.job_id,
+        status=JobStatus.FAILED,
+        reason=ErrorKind.INTERNAL,
+        message=message[:2_000],
+        finished_at_ms=turn.now_ms,
+    )
+    order = Control(subject=f"job/{turn.job_id}", action="cancel", at_ms=turn.now_ms, reason=outcome.status.value)
+    turn.effect(PublishControl(order.subject, order))
+    _publish(turn, outcome, "", cancelled=True, trace=())
+    turn.announce("job.finished", status=outcome.status.value)
+
+
 def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], ...]) -> None:
     """Answer a repeated submission with the first outcome, byte for byte."""
     value = marker.outcome.encode()
@@ -164,16 +179,16 @@ def receipt_of(turn: Turn) -> Receipt:
     """Return what the job did and what it cost."""
     header = turn.header
     pools = {pool: _pool_receipt(spent) for pool, spent in header.spent}
-    steps = {}
+    steps, graph = {}, turn.graph_or_none
     for name, state in header.steps:
-        step = turn.graph.step(name)
+        step = graph.step(name) if graph else None
         steps[name] = StepReceipt(
-            tasks=state.ended if step.makes_tasks else 0,
+            tasks=state.ended if step is None or step.makes_tasks else 0,
             failed=state.failed,
             truncated=state.truncated,
             started_ms=state.started_ms,
             finished_ms=state.finished_ms,
-            template_hash=step.template_hash,
+            template_hash=step.template_hash if step else "",
         )
     return Receipt(
         tasks=sum(receipt.tasks for receipt in steps.values()),
@@ -231,9 +246,10 @@ def close_some(turn: Turn, limit: int) -> None:
     """Tombstone at most `limit` records of a finished job; the header goes last, so the work can be resumed."""
     header = turn.header
     step_number, index, left = header.close_step, header.close_index, limit
+    graph = turn.graph_or_none
     while step_number < len(header.steps) and left > 0:
         name, state = header.steps[step_number]
-        dispatched = state.next if turn.graph.step(name).makes_tasks else 0
+        dispatched = state.next if graph is None or graph.step(name).makes_tasks else 0
         batch = min(left, dispatched - index)
         for number in range(index, index + batch):
             turn.put(task_key(header.job_id, name, number), None)

@@ -25,7 +25,8 @@ def advance(turn: Turn) -> None:
                 return
         if all(state.status is StepStatus.DONE for _, state in turn.header.steps):
             graph = turn.graph
-            output = evaluate_structure(graph.output, context_of(turn, graph.output_needs), step="output")
+            needs = context_of(turn, graph.output_needs)
+            output = evaluate_structure(graph.output, needs, step="output", work=turn.work)
             end_job(turn, JobStatus.SUCCEEDED, output=output)
     except HeadraceError as error:
         kind = getattr(error, "kind", ErrorKind.INTERNAL)

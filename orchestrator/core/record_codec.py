@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
+from pydantic_core import from_json
+
+from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.state import (
+    OWNER_KEY,
     Cursor,
     InputPart,
     JobHeader,
@@ -23,7 +29,9 @@ from headrace.orchestrator.core.state import (
     TaskStatus,
     WorkflowRecord,
 )
+from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
+from headrace.schemas.ids import JOB_ID, TASK_ID
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 
 
@@ -87,6 +95,8 @@ def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
         plain["h"] = [note.model_dump(mode="json") for note in record.history]
     if record.edit is not None:
         plain["e"] = {"pool": record.edit.pool, "messages": record.edit.messages}
+    if record.redrives:
+        plain["x"] = record.redrives
 
 
 def _header_plain(header: JobHeader) -> dict[str, Any]:
@@ -129,10 +139,50 @@ def decode_record(key: str, value: bytes) -> StateRecord:
     """
     kind = key.partition("/")[0]
     try:
-        record: StateRecord = _decoders[kind](json.loads(value))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DecodeError(f"state record {key[:120]!r} cannot be read: {error!r}", kind="broken_state") from error
+        if not _KEYS[kind].fullmatch(key):
+            raise ValueError("its key has another form")
+        # pydantic's parser refuses what `json` takes: lone surrogates, NaN, and nesting that would end the stack.
+        record: StateRecord = _decoders[kind](from_json(value, allow_inf_nan=False))
+        check_types(record)
+        _check_key(key, record)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        cause = f"{type(error).__name__}: {error}"[:500]
+        raise DecodeError(f"state record {key[:120]!r} cannot be read: {cause}", kind="broken_state") from error
     return record
+
+
+_JOB = JOB_ID.pattern
+_KEYS = {
+    "job": re.compile(f"job/{_JOB}"),
+    "task": re.compile(f"task/{TASK_ID.pattern}"),
+    "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "marker": re.compile(f"marker/{_JOB}"),
+    "workflow": re.compile("workflow/[0-9a-f]{64}"),
+    "owner": re.compile(OWNER_KEY),
+    "cursor": re.compile("cursor/(jobs|results)"),
+}
+MAX_TASKS = 10_000_000
+"""Of one step; what ends a job may look at each of them."""
+
+
+def _check_key(key: str, record: StateRecord) -> None:
+    """Check what a record and its key must agree on."""
+    match record:
+        case JobHeader():
+            if record.job_id != key.removeprefix("job/"):
+                raise ValueError(f"it is the header of job {record.job_id[:80]!r}")
+            for name, state in record.steps:
+                if not all(0 <= count <= MAX_TASKS for count in (state.total, state.next, state.done, state.failed)):
+                    raise ValueError(f"the counters of step {name[:80]!r} count no tasks")
+            if record.input_ref is not None:
+                check_ref(record.input_ref)
+        case TaskRecord() if record.output_ref is not None:
+            check_ref(record.output_ref)
+        case WorkflowRecord():
+            if sha256(record.text.encode()).hexdigest() != key.removeprefix("workflow/"):
+                raise ValueError("its text is another one")
+        case _:
+            pass
 
 
 def _header(plain: dict[str, Any]) -> JobHeader:
@@ -200,6 +250,7 @@ def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
         kills=kills,
         stops=stops,
         cause=plain.get("c", ""),
+        redrives=plain.get("x", 0),
         owed=tuple(Owed(*owed) for owed in plain.get("w", ())),
         history=tuple(AttemptNote(**note) for note in plain.get("h", ())),
         edit=TaskEdit(edit["pool"], None if messages is None else tuple((r, c) for r, c in messages)) if edit else None,

@@ -62,6 +62,7 @@ def _reopen(turn: Turn, task_id: TaskId, record: TaskRecord, event: TaskRedriven
         free=record.attempt,
         kills=0,
         stops=0,
+        redrives=max(event.redrives, record.redrives + 1),
         edit=TaskEdit(event.pool, event.messages) if edited else record.edit,
     )
     turn.put_task(task_id.step, task_id.index, waiting)

@@ -9,6 +9,7 @@ from headrace.orchestrator.core.dispatch import pool_of
 from headrace.orchestrator.core.effects import Ignore
 from headrace.orchestrator.core.failures import attempt_failed, follow_up, with_owed
 from headrace.orchestrator.core.graph import Step
+from headrace.orchestrator.core.json_value import json_problem
 from headrace.orchestrator.core.state import Owed, Phase, TaskRecord, TaskStatus
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.codec import canonical_json
@@ -99,10 +100,10 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
         return replace(done, output_ref=result.output_ref), None
     if isinstance(output, str) and len(output) * 4 <= limits.item_inline_bytes:
         return replace(done, output=output), None
-    try:
-        data = canonical_json(output)
-    except ValueError:
-        return record, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message="the output has numbers that JSON lacks")
+    if found := json_problem(output):
+        message = f"the output is no JSON that can be passed on: {found[0] or 'value'}: {found[1]}"
+        return record, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message)
+    data = canonical_json(output)
     if len(data) <= limits.item_inline_bytes or (not turn.environment.objects and len(data) <= limits.inline_bytes):
         return replace(done, output=output), None
     if not turn.environment.objects:

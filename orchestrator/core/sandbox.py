@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from headrace.orchestrator.core.filters import (
+    COMPARE_FILTER,
     CONCAT_FILTER,
     FILTERS_ALLOWED,
     LITERAL_FILTER,
@@ -116,7 +117,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **named: Any) -> Any:
         """``a.b(c)``: a method pays for the value it looks at."""
-        work_of(context).charge_value(getattr(obj, "__self__", None))
+        owner, work = getattr(obj, "__self__", None), work_of(context)
+        if isinstance(owner, list):  # ``count`` and ``index`` compare.
+            work.charge_parts(owner)
+        else:
+            work.charge_value(owner)
         return super().call(context, obj, *args, **named)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ARG002
@@ -196,15 +201,15 @@ class _Charges(NodeTransformer):
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
         self.generic_visit(node)
-        node.expr = _looked_at(node.expr)
+        node.expr = _looked_at(node.expr, COMPARE_FILTER)
         for operand in node.ops:
-            operand.expr = _looked_at(operand.expr)
+            operand.expr = _looked_at(operand.expr, COMPARE_FILTER)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
-            node.node = _looked_at(node.node)
+            node.node = _looked_at(node.node, LOOK_FILTER)
         return node
 
     def visit_List(self, node: nodes.List) -> nodes.Node:
@@ -225,8 +230,8 @@ class _Charges(NodeTransformer):
         return _through(LITERAL_FILTER, node)
 
 
-def _looked_at(node: nodes.Expr) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _through(LOOK_FILTER, node)
+def _looked_at(node: nodes.Expr, charge: str) -> nodes.Expr:
+    return node if isinstance(node, nodes.Const) else _through(charge, node)
 
 
 def _through(name: str, node: nodes.Node) -> nodes.Filter:

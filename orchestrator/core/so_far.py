@@ -65,7 +65,7 @@ class SoFar:
 
 def so_far(turn: Turn) -> SoFar:
     """Return what a job that ends early has to show."""
-    found = SoFar()
-    for step in turn.graph.steps:
+    found, graph = SoFar(), turn.graph_or_none
+    for step in graph.steps if graph else ():
         found.add(turn, step)
     return found

@@ -208,6 +208,8 @@ class TaskRecord:
     """The last failures, for the dead letter."""
     edit: TaskEdit | None = None
     """What a redrive put in place of the task's own."""
+    redrives: int = 0
+    """How often an operator sent it back: the guard against a loop."""
 
     @property
     def counted(self) -> int:
@@ -225,9 +227,10 @@ class Marker:
     """How a job ended. A submission of the same id is answered from it."""
 
     content_hash: str
+    """Empty where the job's header was lost: any content counts as the same."""
     status: str
     outcome: str
-    """The outcome's JSON, byte for byte."""
+    """The outcome's JSON, byte for byte; empty where it was lost (it stands on ``outcomes``)."""
     at_ms: int
     due_ms: int | None
     """When the id may be used again."""

@@ -51,7 +51,9 @@ def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
     known = marker or header
     if known is None:
         return False
-    if known.content_hash != event.content_hash:
+    if marker is not None and not marker.outcome:
+        turn.set_aside("outcome_lost", f"job {turn.job_id} ended before; its outcome stands on topic outcomes only")
+    elif known.content_hash and known.content_hash != event.content_hash:
         turn.set_aside("job_conflict", f"job {turn.job_id} was submitted before with another workflow or input")
     elif marker is not None:
         repeat_outcome(turn, marker, event.trace if isinstance(event, JobSubmitted) else ())

@@ -18,7 +18,7 @@ from jinja2.runtime import Context, Undefined
 
 from headrace.orchestrator.core.filters import WORK
 from headrace.orchestrator.core.sandbox import check_syntax, make_sandbox, rewrite
-from headrace.orchestrator.core.work import BoundExceeded, Forbidden, Work, check_json, join_texts
+from headrace.orchestrator.core.work import EVENT_WORK, BoundExceeded, Forbidden, Work, check_json, join_texts
 from headrace.schemas.errors import ErrorKind, HeadraceError
 
 MAX_SOURCE = 65_536
@@ -60,13 +60,14 @@ class CompiledTemplate:
     """Its expression only walks into a value (``input.a[0]``), so what it finds is JSON already."""
 
 
-def render(source: str, context: Mapping[str, Any], *, step: str = "") -> str:
+def render(source: str, context: Mapping[str, Any], *, step: str = "", work: Work | None = None) -> str:
     """Return the text of a template.
 
     Args:
         source: the template (compiled once, then cached by its source).
         context: ``input``, and what the step may see: ``item``, ``index``, ``items``, outputs of steps.
         step: for the message of an error.
+        work: what several renderings may do together; None: `MAX_WORK` for this one.
 
     Raises:
         RenderError: a value is missing, has the wrong type, or a bound is exceeded.
@@ -76,12 +77,12 @@ def render(source: str, context: Mapping[str, Any], *, step: str = "") -> str:
     if template.literal:
         return source
     try:
-        return join_texts(template.text(_context(context)))
+        return join_texts(template.text(_context(context, work)))
     except Exception as error:  # The author's expressions: whatever they raise is a failure of the template.
         raise _render_error(error, step) from None
 
 
-def evaluate(source: str, context: Mapping[str, Any], *, step: str = "") -> Any:
+def evaluate(source: str, context: Mapping[str, Any], *, step: str = "", work: Work | None = None) -> Any:
     """Return the value of a template: of one expression its native value, of mixed text a text.
 
     Raises:
@@ -90,26 +91,30 @@ def evaluate(source: str, context: Mapping[str, Any], *, step: str = "") -> Any:
     """
     template = compile_template(source)
     if template.value is None:
-        return render(source, context, step=step)
+        return render(source, context, step=step, work=work)
     try:
-        return _value_of(template, _context(context))
+        return _value_of(template, _context(context, work))
     except Exception as error:  # As in render.
         raise _render_error(error, step) from None
 
 
-def evaluate_structure(structure: Any, context: Mapping[str, Any], *, step: str = "") -> Any:
+def evaluate_structure(structure: Any, context: Mapping[str, Any], *, step: str = "", work: Work | None = None) -> Any:
     """Return a structure with each of its texts evaluated; mappings and lists keep their shape.
+
+    Args:
+        work: what all of them may do together; None: `EVENT_WORK`.
 
     Raises:
         RenderError: as `evaluate`.
         TemplateInvalid: as `evaluate`.
     """
+    work = work or Work(EVENT_WORK)
     if isinstance(structure, str):
-        return evaluate(structure, context, step=step)
+        return evaluate(structure, context, step=step, work=work)
     if isinstance(structure, dict):
-        return {key: evaluate_structure(part, context, step=step) for key, part in structure.items()}
+        return {key: evaluate_structure(part, context, step=step, work=work) for key, part in structure.items()}
     if isinstance(structure, list):
-        return [evaluate_structure(part, context, step=step) for part in structure]
+        return [evaluate_structure(part, context, step=step, work=work) for part in structure]
     return structure
 
 
@@ -205,8 +210,8 @@ def _root(tree: nodes.Template) -> Root:
     return root
 
 
-def _context(values: Mapping[str, Any]) -> Context:
-    return Context(_SANDBOX, {**_GLOBALS, **values, WORK: Work()}, None, {})
+def _context(values: Mapping[str, Any], work: Work | None) -> Context:
+    return Context(_SANDBOX, {**_GLOBALS, **values, WORK: work or Work()}, None, {})
 
 
 def _value_of(template: CompiledTemplate, context: Context) -> Any:

@@ -22,7 +22,8 @@ from headrace.orchestrator.core.state import (
     workflow_key,
 )
 from headrace.orchestrator.core.view import Environment, JobView
-from headrace.schemas.errors import IllegalTransition
+from headrace.orchestrator.core.work import EVENT_WORK, Work
+from headrace.schemas.errors import HeadraceError, IllegalTransition
 from headrace.schemas.messages import Event, ObjectRef
 
 
@@ -39,6 +40,8 @@ class Turn:
         self.now_ms = now_ms
         self.changes: dict[str, StateRecord | None] = {}
         self.effects: list[Effect] = []
+        self.work = Work(EVENT_WORK)
+        """What this event may evaluate beside the prompts of tasks."""
         self._stored: dict[str, bytes] = {}
 
     @property
@@ -113,6 +116,14 @@ class Turn:
                 f"job {self.job_id}: its workflow {self.header.workflow_sha256} is not in the state"
             )
         return self.environment.compile(text.text)
+
+    @property
+    def graph_or_none(self) -> Graph | None:
+        """The job's graph, or None where its workflow is gone or holds no more (its pool was taken out of the file)."""
+        try:
+            return self.graph
+        except HeadraceError:
+            return None
 
     def task(self, step: str, index: int) -> TaskRecord | None:
         """Return a task's record, or None before its dispatch."""

@@ -73,7 +73,7 @@ def _value(turn: Turn, step: Step) -> Any:
 def split_items(turn: Turn, step: Step) -> list[Any]:
     """Return the chunks of a split step, the same on every replay."""
     assert step.split is not None
-    text = evaluate(step.split.text, context_of(turn, step.needs), step=step.name)
+    text = evaluate(step.split.text, context_of(turn, step.needs), step=step.name, work=turn.work)
     if not isinstance(text, str):
         raise RenderError(f"step {step.name}: split takes a text, and was given a {type(text).__name__}")
     count = turn.environment.counters.get(turn.header.tokens_rule)
@@ -128,7 +128,7 @@ def _items(turn: Turn, step: Step) -> list[Any]:
         items = step_value(turn, turn.graph.step(step.source.step))
     else:
         assert step.source.expression is not None
-        items = evaluate(step.source.expression, context_of(turn, step.needs), step=step.name)
+        items = evaluate(step.source.expression, context_of(turn, step.needs), step=step.name, work=turn.work)
     if not isinstance(items, list | tuple):
         raise RenderError(f"step {step.name}: its source is a {type(items).__name__}, and a list is needed")
     if len(items) > MAX_ITEMS:

@@ -21,7 +21,13 @@ MAX_NODES = 200_000
 MAX_DEPTH = 100
 """Levels of lists and mappings."""
 MAX_WORK = 250_000
-"""Units of one rendering: a turn of a loop, a value that a filter looks at, 256 characters that are copied."""
+"""Units of one rendering: a turn of a loop, a value that a filter looks at, 256 characters that are copied. A unit
+takes up to ten microseconds."""
+TASK_WORK = 2 * MAX_WORK
+"""Units of all messages of one task: a step may have a thousand."""
+EVENT_WORK = 4 * MAX_WORK
+"""Units of all that one event evaluates beside tasks: sources and splits of steps that start, the output. A workflow
+has room for thousands of templates, and what an event takes is how long every other job waits."""
 MAX_INT_BITS = 256
 """Whole numbers stay below 2 to the power of this."""
 
@@ -35,18 +41,23 @@ class Forbidden(Exception):
 
 
 class Work:
-    """The work that one rendering has left. The only mutable thing here; one is made for each rendering."""
+    """The work that one rendering, or several together, have left. The only mutable thing here."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "units")
 
-    def __init__(self) -> None:
-        self.left = MAX_WORK
+    def __init__(self, units: int = MAX_WORK) -> None:
+        self.left = self.units = units
+
+    @property
+    def done(self) -> int:
+        """Units that were taken."""
+        return self.units - self.left
 
     def charge(self, units: int) -> None:
         """Take units; a rendering that has none left ends."""
         self.left -= units
         if self.left < 0:
-            raise BoundExceeded(f"the template does more than {MAX_WORK:,} steps of work")
+            raise BoundExceeded(f"the template does more than {self.units:,} steps of work")
 
     def charge_value(self, value: Any) -> None:
         """Take what looking at a value once costs."""
@@ -56,6 +67,18 @@ class Work:
             self.charge(1 + len(value))
         else:
             self.charge(1)
+
+    def charge_parts(self, value: Any) -> None:
+        """Take what comparing a value costs: Python looks at lists within lists to the last of their parts."""
+        self.charge_value(value)
+        stack = [value]
+        while stack:
+            found = stack.pop()
+            parts = found.values() if isinstance(found, dict) else found if isinstance(found, list | tuple) else ()
+            for part in parts:
+                if isinstance(part, dict | list | tuple):
+                    self.charge(1 + len(part))
+                    stack.append(part)
 
     def loop(self, values: Iterable[Any]) -> Iterable[Any]:
         """Return what a loop goes over, paid for; a lazy sequence becomes a list, at most as long as can be paid."""

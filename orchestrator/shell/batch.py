@@ -24,6 +24,8 @@ class Batch:
     """Records read."""
     dispatched: int = 0
     """Tasks that go out."""
+    mended: dict[int, int] = field(default_factory=dict)
+    """By partition: how many of its faults this batch sets right."""
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
 

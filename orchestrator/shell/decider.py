@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,9 +29,9 @@ from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
-from headrace.orchestrator.shell.letters import Source, chain, dead_letter, task_letter
 from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
+from headrace.runtime.letters import Source, Whose, chain, dead_letter, task_letter
 from headrace.schemas.codec import Record
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import DeadLetter, Lane
@@ -40,6 +41,9 @@ log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
 COLLECT_LIMIT = 64
+DECIDE_S = 1.0
+"""After this long the rest of due timers, or of what is granted, waits for the next batch: templates take time, and a
+hostile workflow takes as much as it gets."""
 
 
 class Machine(Protocol):
@@ -137,11 +141,13 @@ class Decider:
             horizon_ms: the time up to which its log is read (kafka-mechanics B5).
             at_most: bound for this batch.
         """
-        until = min(self._now_ms(), horizon_ms)
+        until, late = min(self._now_ms(), horizon_ms), time.monotonic() + DECIDE_S
         fired = 0
         while fired < at_most and (key := partition.store.timers.take(until)) is not None:
             self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
             fired += 1
+            if time.monotonic() > late:
+                return fired
         while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
             self._lose(batch, partition, flight)
             fired += 1
@@ -158,10 +164,13 @@ class Decider:
     def deal(self, batch: Batch, at_most: int) -> bool:
         """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
         self._stand_touched()
+        late = time.monotonic() + DECIDE_S
         while batch.dispatched < at_most:
             before = batch.dispatched
             for grant in self._window.deal(at_most - batch.dispatched):
                 self._grant(batch, grant)
+                if time.monotonic() > late:
+                    return True
             if batch.dispatched == before:
                 return False
         return True
@@ -190,6 +199,10 @@ class Decider:
             if jobs <= 0:
                 break
         return found
+
+    def tell(self, batch: Batch, partition: Partition, job_id: str, event: Event) -> None:
+        """Let the core decide about something that no record of the input and no timer brought about."""
+        self._step(batch, partition, job_id, event, None)
 
     def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
         """Return where a live task went; None where its job cannot be read any more."""
@@ -254,6 +267,7 @@ class Decider:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
             letter = partial(self._letter, source, job_id=job_id, now_ms=now_ms)
             records = self._encoder.encode(decision.effects, partition.number, letter)
+            self._encoder.check(decision.changes)
         except DependencyUnavailable:
             raise
         except Exception as error:
@@ -306,6 +320,13 @@ class Decider:
             job_id, event = meaning.job_id, meaning.event
         self._broke(batch, partition, source, error, job_id=job_id, event=event)
 
+    def abandon(self, batch: Batch, source: Source, error: Exception) -> None:
+        """Set aside a record where not even the end of its job can be written; the partition goes on all the same."""
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        log.error("job.stuck", topic=source.topic, partition=source.partition, offset=source.offset, error=repr(error))
+        self._set_aside(batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error))
+
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 
     def _forward(self, batch: Batch, partition: Partition, source: Source, record: Any) -> None:
@@ -326,8 +347,9 @@ class Decider:
         errors: tuple[str, ...] = (),
     ) -> None:
         letter = dead_letter(
-            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, job_id=job_id, errors=errors
-        )
+            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, whose=Whose(job_id),
+            errors=errors, max_bytes=self._encoder.letter_bytes,
+        )  # fmt: skip
         batch.records.append(self._encoder.dead_letter(letter))
         batch.counts["dead_letter", source.topic, reason] += 1
 
@@ -336,13 +358,18 @@ class Decider:
     ) -> DeadLetter | None:
         if isinstance(effect, SetTaskAside):
             assert task is not None
-            return task_letter(effect, written=task, found=source, at_ms=now_ms, by=self._by)
+            return task_letter(
+                effect.task, written=task, found=source, reason=effect.reason, message=effect.message,
+                attempts=effect.history, at_ms=now_ms, by=self._by, redrives=effect.redrives,
+                max_bytes=self._encoder.letter_bytes,
+            )  # fmt: skip
         if source is None:
             log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
             return None
         return dead_letter(
-            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, job_id=job_id
-        )
+            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, whose=Whose(job_id),
+            max_bytes=self._encoder.letter_bytes,
+        )  # fmt: skip
 
     def _full(self, partition: Partition, job_id: str) -> bool:
         return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)

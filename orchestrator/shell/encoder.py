@@ -23,19 +23,9 @@ from headrace.orchestrator.core.effects import (
 )
 from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.record_codec import encode_record
-from headrace.orchestrator.core.state import StateRecord
-from headrace.schemas.codec import (
-    ATTEMPT_HEADER,
-    JOB_HEADER,
-    REPEAT_HEADER,
-    REPLY_HEADER,
-    TASK_HEADER,
-    Headers,
-    Record,
-    cloud_event_headers,
-    encode,
-    schema_headers,
-)
+from headrace.orchestrator.core.state import Marker, StateRecord
+from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, task_headers
+from headrace.schemas.codec import JOB_HEADER, REPEAT_HEADER, Record, cloud_event_headers, encode, schema_headers
 from headrace.schemas.errors import ContractError
 from headrace.schemas.messages import Control, DeadLetter, Lane, ObjectRef, Outcome, Task
 from headrace.schemas.messages import Event as EventMessage
@@ -89,7 +79,6 @@ class Encoder:
         self._max_bytes = max_bytes
         self._inline_bytes = inline_bytes
         self._objects = objects
-        self._task_headers = schema_headers(Task)
         self._source = f"/headrace/{topics.prefix}"
 
     def encode(self, effects: Iterable[Effect], home: int, aside: Aside) -> list[Record]:
@@ -139,15 +128,7 @@ class Encoder:
         if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
             ref = self._objects.put(encode(task.call))
             value = encode(task.model_copy(update={"call": None, "call_ref": ref}))
-        headers: Headers = [
-            *self._task_headers,
-            (JOB_HEADER, task.job_id.encode()),
-            (TASK_HEADER, task.task_id.encode()),
-            (ATTEMPT_HEADER, b"%d" % task.attempt),
-            (REPLY_HEADER, b"%d" % task.reply_partition),
-            *effect.trace,
-        ]
-        return self._checked(Record(topic, effect.key.encode(), value, None, headers))
+        return self._checked(Record(topic, effect.key.encode(), value, None, [*task_headers(task), *effect.trace]))
 
     def _outcome(self, effect: EmitOutcome, home: int) -> Record:
         headers = cloud_event_headers(
@@ -182,13 +163,14 @@ class Encoder:
             )
         self._objects.put(effect.data)
 
+    @property
+    def letter_bytes(self) -> int:
+        """What a dead letter may have, key and headers included."""
+        return min(MAX_LETTER_BYTES, self._limit(self._topics.dead_letters) - RECORD_OVERHEAD_BYTES)
+
     def dead_letter(self, letter: DeadLetter) -> Record:
         """Return a dead letter under the original key."""
-        key = None if letter.key_base64 is None else _from_base64(letter.key_base64)
-        headers = schema_headers(DeadLetter)
-        if letter.job_id is not None:
-            headers.append((JOB_HEADER, letter.job_id.encode()))
-        return Record(self._topics.dead_letters, key, encode(letter), None, headers)
+        return letter_record(letter, self._topics.dead_letters)
 
     def forward(self, record: Record) -> Record:
         """Check a submission on its way home."""
@@ -206,8 +188,20 @@ class Encoder:
             value = None if record is None else encode_record(record)
             if value is not None and len(value) + RECORD_OVERHEAD_BYTES > limit:
                 raise Unwritable(f"state record {key} has {len(value)} bytes, {topic} takes {limit}", kind="too_large")
-            records.append(Record(topic, key.encode(), value, partition))
+            # Keys that are not UTF-8 stand on the topic only where somebody else wrote them; they are tombstoned.
+            records.append(Record(topic, key.encode("utf-8", "surrogateescape"), value, partition))
         return records
+
+    def check(self, changes: Mapping[str, StateRecord | None]) -> None:
+        """Check what can grow above the topic's limit before the batch is written, while it is known whose it is.
+
+        A marker holds an outcome as a text within JSON, so it may be twice as large as what the inline limit let pass;
+        the other records are bounded by what is accepted.
+
+        Raises:
+            Unwritable: a marker is too large.
+        """
+        self.state(0, {key: record for key, record in changes.items() if isinstance(record, Marker)})
 
     def _limit(self, topic: str) -> int:
         return min(self._max_bytes.get(topic, DEFAULT_MAX_BYTES), DEFAULT_MAX_BYTES)
@@ -225,9 +219,3 @@ class Encoder:
 def _flight(task: Task, home: int) -> tuple[int, Flight]:
     """Return what is kept of a task that goes out, with its home: see `core.flights`."""
     return home, Flight(f"task/{task.task_id}", task.attempt, task.timeout_ms)
-
-
-def _from_base64(text: str) -> bytes:
-    from base64 import b64decode
-
-    return b64decode(text)

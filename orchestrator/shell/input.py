@@ -12,8 +12,8 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from headrace.orchestrator.shell.assignment import Assignment
-from headrace.orchestrator.shell.letters import Source
 from headrace.orchestrator.shell.partition import Partition
+from headrace.runtime.letters import Source, source_of
 from headrace.schemas.errors import DependencyUnavailable, SessionError
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -82,9 +82,7 @@ class Input:
         # A record of a partition whose epoch changed during the call belongs to another life of it (B2).
         if partition is None or epochs.get(p) != self._assignment.epoch(p) or offset < partition.next[topic]:
             return
-        headers = message.headers()
-        source = Source(topic, p, offset, message.key(), message.value(), tuple(headers) if headers else ())
-        self._queue.append(Read(source, message.timestamp()[1]))
+        self._queue.append(Read(source_of(message), message.timestamp()[1]))
 
     def _complain(self, error: KafkaError, message: Any) -> None:
         code = error.code()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,15 +19,10 @@ from headrace.orchestrator.core.events import (
     TaskRedriven,
     TaskSucceeded,
 )
-from headrace.orchestrator.shell.letters import Source
-from headrace.schemas.codec import (
-    FORWARDED_HEADER,
-    TRACE_HEADERS,
-    Record,
-    canonical_json,
-    decode,
-    header_map,
-)
+from headrace.runtime.letters import GLANCE_BYTES, Source, redrives_of
+from headrace.runtime.telemetry import trace_headers
+from headrace.schemas.agreement import check_result
+from headrace.schemas.codec import FORWARDED_HEADER, Record, canonical_json, decode, header_map, whole_number
 from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
 from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
 from headrace.schemas.messages import Redrive, Result, Submission
@@ -37,10 +33,9 @@ REFUSED_HEADER = "x-refused"
 CONTENT_HEADER = "x-content-sha256"
 COMMANDS = ("cancel", "signal", "redrive")
 """What is said about a job and is none itself: it has no outcome of its own, so what cannot be read is set aside."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 ROOM_BYTES = 8_192
 """What a forwarded record's key and headers may need beside its value."""
-
-Trace = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +100,9 @@ class Intake:
 
     def result(self, source: Source) -> Arrived | Aside:
         """Read a record of ``results``."""
+        headers = header_map(source.headers)
         try:
-            result = decode(Result, source.value, header_map(source.headers))
+            result = check_result(decode(Result, source.value, headers), headers)
         except ContractError as error:
             return Aside(error.kind, _say(error))
         if result.failure is None:
@@ -121,8 +117,8 @@ class Intake:
             at_ms: its timestamp; a forwarded record brings that of the original in a header.
         """
         headers = header_map(source.headers)
-        if FORWARDED_HEADER in headers and headers.get(SUBMITTED_HEADER, "").isdigit():
-            at_ms = int(headers[SUBMITTED_HEADER])
+        if FORWARDED_HEADER in headers and (first := whole_number(headers.get(SUBMITTED_HEADER, ""))) is not None:
+            at_ms = min(first, at_ms)
         if FORWARDED_HEADER in headers and REFUSED_HEADER in headers:
             return self._refused_elsewhere(source, headers, at_ms)
         if len(source.value or b"") > self._max_bytes:
@@ -152,7 +148,10 @@ class Intake:
         except ContractError as error:
             return Aside("invalid_redrive", _say(error), job_id)
         except ValueError:
-            return Arrived(job_id, _refused(source, at_ms, "the input has numbers that JSON lacks (NaN, Infinity)"))
+            message = "it has numbers that JSON lacks (NaN, Infinity)"
+            if submission.type in COMMANDS:
+                return Aside("invalid_shape", message, job_id)
+            return Arrived(job_id, _refused(source, at_ms, message))
 
     def _event(self, submission: Submission, headers: dict[str, str], at_ms: int) -> Event:
         if submission.type == "cancel":
@@ -160,9 +159,9 @@ class Intake:
         if submission.type == "signal":
             return Signalled(submission.name or "")
         if submission.type == "redrive":
-            return _redrive(submission)
+            return _redrive(submission, redrives_of(headers.items()))
         content_hash = self._content_hash(submission.workflow, submission.input)
-        return JobSubmitted(submission, content_hash, at_ms, _trace(headers))
+        return JobSubmitted(submission, content_hash, at_ms, tuple(trace_headers(headers)))
 
     def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:
         key = (source.key or b"").decode("utf-8", "replace")[:200]
@@ -215,7 +214,10 @@ class Intake:
             return Aside("invalid_job_id", "a refused submission came home without its id")
         if (away := self._away(source, headers, at_ms, job_id)) is not None:
             return away
-        refused = JobRefused(ErrorKind.TOO_LARGE, headers[REFUSED_HEADER], headers.get(CONTENT_HEADER, ""), at_ms)
+        digest = headers.get(CONTENT_HEADER, "")
+        if not _SHA256.fullmatch(digest):
+            return Aside("invalid_stub", f"a refused submission came home without {CONTENT_HEADER}", job_id)
+        refused = JobRefused(ErrorKind.TOO_LARGE, headers[REFUSED_HEADER][:2_000], digest, at_ms)
         return Arrived(job_id, refused)
 
     def _id_of(self, source: Source) -> str:
@@ -241,10 +243,10 @@ class Intake:
         return Forward(Record(source.topic, source.key or job_id.encode(), source.value, home, kept))
 
 
-def _redrive(submission: Submission) -> TaskRedriven:
+def _redrive(submission: Submission, redrives: int) -> TaskRedriven:
     edit = decode(Redrive, canonical_json(submission.payload or {}))
     messages = None if edit.messages is None else tuple((each.role, each.content) for each in edit.messages)
-    return TaskRedriven(submission.name or "", edit.pool, messages)
+    return TaskRedriven(submission.name or "", edit.pool, messages, max(1, redrives))
 
 
 def _refused(source: Source, at_ms: int, message: str) -> JobRefused:
@@ -253,6 +255,8 @@ def _refused(source: Source, at_ms: int, message: str) -> JobRefused:
 
 def _glance(value: bytes | None) -> tuple[str | None, str | None]:
     """Return type and job_id of a value that breaks the contract, where they can be made out."""
+    if len(value or b"") > GLANCE_BYTES:
+        return None, None
     try:
         plain: Any = json.loads(value or b"")
     except (ValueError, RecursionError):
@@ -261,12 +265,6 @@ def _glance(value: bytes | None) -> tuple[str | None, str | None]:
         return None, None
     kind, job_id = plain.get("type"), plain.get("job_id")
     return kind if isinstance(kind, str) else None, job_id if isinstance(job_id, str) else None
-
-
-def _trace(headers: dict[str, str]) -> Trace:
-    if TRACE_HEADERS[0] not in headers:
-        return ()
-    return tuple((name, headers[name].encode()) for name in TRACE_HEADERS if name in headers)
 
 
 def _say(error: ContractError) -> str:

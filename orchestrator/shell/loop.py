@@ -11,9 +11,10 @@ from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
-from headrace.orchestrator.shell.input import Input
+from headrace.orchestrator.shell.input import Input, Read
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.lost_tasks import LostTasks
+from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
@@ -41,7 +42,7 @@ class Loop:
 
     1. Poll what there is, rebalances included.
     2. Follow the assignment: let go, restore, take over; now and then drop what no job uses.
-    3. Decide each record in log order.
+    3. Set right what the restore found broken; then decide each record in log order.
     4. Fire timers where the log is caught up.
     5. Deal room to jobs that want to dispatch.
     6. Tombstone some records of finished jobs.
@@ -54,6 +55,7 @@ class Loop:
         assignment: which partitions are owned.
         ownership: brings partitions into memory and takes them over.
         decider: decides.
+        mender: sets right what is broken in the state.
         writer: writes.
         clock: up to when timers may fire.
         lost: finds tasks that nobody will answer.
@@ -69,6 +71,7 @@ class Loop:
         assignment: Assignment,
         ownership: Ownership,
         decider: Decider,
+        mender: Mender,
         writer: Writer,
         clock: LogClock,
         lost: LostTasks,
@@ -80,6 +83,7 @@ class Loop:
         self._assignment = assignment
         self._ownership = ownership
         self._decider = decider
+        self._mender = mender
         self._writer = writer
         self._clock = clock
         self._lost = lost
@@ -145,6 +149,9 @@ class Loop:
     def _decide(self, batch: Batch, records: int, milliseconds: int) -> None:
         deadline = time.monotonic() + milliseconds / 1000
         try:
+            if self._mender.mend(batch):  # 3
+                self._more = True
+                return
             while batch.read < records and (read := self._input.take()) is not None:  # 3
                 self._decider.take(batch, read.source, read.at_ms)
                 if time.monotonic() > deadline:
@@ -207,13 +214,24 @@ class Loop:
         batch = Batch()
         self._decider.poison(batch, read.source, read.at_ms, error)
         try:
-            self._writer.write(batch)
+            self._write_aside(batch, read)
         except HeadraceError:
             self._writer.forget(self._decider, self._input)
             raise
-        self._writer.apply(batch)
         self._refusals, self._limit = 0, None
         self._input.applied()
+
+    def _write_aside(self, batch: Batch, read: Read) -> None:
+        """Write a batch that sets a record aside and ends its job; where that is refused too, the letter alone."""
+        try:
+            self._writer.write(batch)
+        except WriteRefused as again:
+            for partition in self._ownership.working.values():
+                partition.store.rollback()
+            batch = Batch()
+            self._decider.abandon(batch, read.source, again)
+            self._writer.write(batch)
+        self._writer.apply(batch)
 
     def _wait_out(self, error: HeadraceError) -> None:
         """Note the trouble and try again soon: nothing was lost, the batch is still in hand."""

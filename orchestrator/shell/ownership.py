@@ -71,8 +71,6 @@ class Ownership:
 
     def unready(self) -> str | None:
         """Return why not all owned partitions are worked, or None."""
-        if self._restorer.broken:
-            return "; ".join(self._restorer.broken.values())
         if self.restoring:
             left = sorted({*self._wanted, *self._reading, *self._restored})
             return f"partitions {left} are being restored"
@@ -124,7 +122,6 @@ class Ownership:
         self._wanted.pop(p, None)
         self._reading.pop(p, None)
         self._restored.pop(p, None)
-        self._restorer.broken.pop(p, None)
         self._restorer.forget([p])
         self._input.drop(p)
 
@@ -142,8 +139,6 @@ class Ownership:
         for restored in self._restorer.advance(CHUNK_S if not self._input.waiting() else 0.0):
             self._restored[restored.partition] = restored
             meters.restored(time.monotonic() - self._reading.pop(restored.partition))
-        for p in self._restorer.broken:
-            self._reading.pop(p, None)
 
     def _take_over(self) -> None:
         """Commit our id into the partitions, then let their records come."""
@@ -152,6 +147,7 @@ class Ownership:
             partition = self._warm[p]
             partition.next = dict(restored.start)
             partition.results_end = restored.results_end
+            partition.damage = restored.damage
             partition.caught_up_ms = partition.last_result_ms = 0
             taken.append(partition)
         self._writer.take_over(taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from headrace.orchestrator.shell.damage import Damage
 from headrace.orchestrator.shell.store import PartitionStore
 
 
@@ -14,6 +15,8 @@ class Partition:
     store: PartitionStore
     next: dict[str, int] = field(default_factory=dict)
     """By topic: the next offset to read, up to which everything is committed."""
+    damage: Damage | None = None
+    """What is to be set right before anything else is decided."""
     results_end: int = 0
     """The end of ``results`` when it was assigned."""
     last_result_ms: int = 0

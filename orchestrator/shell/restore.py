@@ -7,13 +7,13 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
 2. Ask for the end of ``state``, open transactions included, and of ``results``.
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
 4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
-5. Decode the last version of each key, and settle where the partition's input begins.
+5. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,13 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.record_codec import decode_record
-from headrace.orchestrator.core.state import OWNER_KEY, StateRecord
+from headrace.orchestrator.core.state import OWNER_KEY
+from headrace.orchestrator.shell.damage import Damage, load
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.runtime.group_offsets import committed_offsets
 from headrace.runtime.kafka import ClientConfig
 from headrace.runtime.offsets import beginnings, ends
-from headrace.schemas.errors import DecodeError, HeadraceError, SessionError
+from headrace.schemas.errors import HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -43,11 +44,13 @@ class Restored:
     Args:
         start: by topic, the next offset to read.
         results_end: the end of ``results`` when it was assigned: no timer fires before it is read (B5).
+        damage: what is wrong with its records, or None.
     """
 
     partition: int
     start: dict[str, int]
     results_end: int
+    damage: Damage | None
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class _Reading:
     end: int
     results_end: int
     earliest: dict[str, int]
-    raw: dict[str, bytes | None] = field(default_factory=dict)
+    raw: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     next: int = 0
     stopped_at: int | None = None
     records: int = 0
@@ -86,8 +89,6 @@ class Restorer:
         self._reader: Any = None
         self._readings: dict[int, _Reading] = {}
         self._orphans_seen_at = 0.0
-        self.broken: dict[int, str] = {}
-        """Partitions whose changelog cannot be read, with the reason."""
 
     @property
     def busy(self) -> bool:
@@ -108,7 +109,6 @@ class Restorer:
         earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
         for store in stores:
             p = store.partition
-            self.broken.pop(p, None)
             reading = _Reading(
                 store,
                 {topic: committed[topic, p] for topic in inputs},
@@ -139,7 +139,7 @@ class Restorer:
             return []
         for reading in done:
             del self._readings[reading.store.partition]
-        restored = [found for reading in done if (found := self._finish(reading)) is not None]  # 5
+        restored = [self._finish(reading) for reading in done]  # 5
         if not self._readings:
             self.close()
         return restored
@@ -189,7 +189,8 @@ class Restorer:
             return
         if reading is not None and message.offset() >= reading.next:
             key = message.key()
-            reading.raw[key.decode("utf-8", "replace") if key else ""] = message.value()
+            name = key.decode("utf-8", "surrogateescape") if key else ""
+            reading.raw[name] = (message.offset(), message.value())
             reading.next = message.offset() + 1
             reading.records += 1
 
@@ -217,7 +218,7 @@ class Restorer:
         """Return who may have left a transaction open: the recorded owners, and owners named in what is open."""
         found: dict[str, None] = {}
         for reading in stuck:
-            raw = reading.raw.get(OWNER_KEY)
+            _, raw = reading.raw.get(OWNER_KEY, (0, None))
             owner = _owner_of(raw) if raw else reading.store.owner()
             found.setdefault(owner or self._own_id)
         for owner in self._uncommitted_owners(stuck):
@@ -240,14 +241,9 @@ class Restorer:
             reader.close()
         return owners
 
-    def _finish(self, reading: _Reading) -> Restored | None:
+    def _finish(self, reading: _Reading) -> Restored:
         store, p = reading.store, reading.store.partition
-        try:
-            store.load(_decoded(reading.raw), reading.next)
-        except DecodeError as error:
-            self.broken[p] = f"state partition {p}: {error.message}"
-            log.error("state.broken", partition=p, error=error.message)
-            return None
+        damage = load(store, reading.raw, reading.next)
         start = {
             topic: self._start(name, topic, reading)
             for name, topic in (("jobs", self._topics.jobs), ("results", self._topics.results))
@@ -256,8 +252,9 @@ class Restorer:
         log.info(
             "partition.restored", partition=p, records=reading.records, seconds=round(seconds, 3),
             jobs=store.counters.jobs, tasks=store.counters.tasks, start=start,
+            faults=len(damage.faults) if damage else 0,
         )  # fmt: skip
-        return Restored(p, start, reading.results_end)
+        return Restored(p, start, reading.results_end, damage)
 
     def _start(self, name: str, topic: str, reading: _Reading) -> int:
         """Return the next offset of a topic: the higher of cursor and committed offset (B4)."""
@@ -271,11 +268,6 @@ class Restorer:
         if 0 <= start < earliest:
             log.error("records.expired_unread", topic=topic, partition=p, next=start, earliest=earliest)
         return max(start, earliest)
-
-
-def _decoded(raw: Mapping[str, bytes | None]) -> list[tuple[str, StateRecord | None]]:
-    """Decode the last version of each key; all of them, before any is applied."""
-    return [(key, None if value is None else decode_record(key, value)) for key, value in raw.items()]
 
 
 def _owner_of(value: bytes) -> str | None:

@@ -9,6 +9,7 @@ from headrace.orchestrator.core.flights import Flights
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
+    InputPart,
     JobHeader,
     Marker,
     Owner,
@@ -19,6 +20,7 @@ from headrace.orchestrator.core.state import (
     cursor_key,
     job_key,
     marker_key,
+    workflow_key,
 )
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView
 from headrace.orchestrator.shell.timers import Timers
@@ -132,6 +134,22 @@ class PartitionStore:
         """Return the transactional id that wrote here last (kafka-mechanics A3)."""
         record = self.get(OWNER_KEY)
         return record.transactional_id if isinstance(record, Owner) else None
+
+    def survey(self) -> tuple[list[str], list[str]]:
+        """Return the jobs that run without their workflow's text, and the keys of records whose job is not there."""
+        abandoned = [
+            record.job_id
+            for record in self._base.values()
+            if isinstance(record, JobHeader)
+            and record.phase is Phase.RUNNING
+            and workflow_key(record.workflow_sha256) not in self._base
+        ]
+        orphans = [
+            key
+            for key, record in self._base.items()
+            if isinstance(record, TaskRecord | InputPart) and job_key(key.split("/", 2)[1]) not in self._base
+        ]
+        return abandoned, orphans
 
     @property
     def changes(self) -> Mapping[str, StateRecord | None]:

@@ -94,6 +94,13 @@ class Writer:
             self._working[p].last_result_ms = at_ms
         for partition in self._working.values():
             partition.store.commit()
+            self._note_mended(partition, batch.mended.get(partition.number, 0))
+
+    @staticmethod
+    def _note_mended(partition: Partition, count: int) -> None:
+        if partition.damage is not None:
+            partition.damage.mended(count)
+            partition.damage = partition.damage if partition.damage.faults else None
 
     def forget(self, decider: Decider, input: Input) -> int:
         """Drop what a batch decided; its records are decided again. Return how many records that is."""

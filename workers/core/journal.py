@@ -3,7 +3,7 @@
 A worker that takes a partition over reads the tail of `attempts.<pool>` before its first task (docs/kafka-mechanics,
 C4). Of that tail it keeps what concerns its own lane and offsets that the commit left undone. A redelivered task whose
 answer is here is answered from it; one whose call was begun and has no end is answered ``interrupted``, so that no
-call is made twice under one attempt.
+call is made twice under one attempt. A start that its own worker gave up before the call counts as none.
 
 A partition of the journal holds both lanes of the task partition with its number, perhaps of two workers. So an entry
 is found by lane and offset, and believed only where task and attempt agree.
@@ -35,6 +35,8 @@ class Entry:
     """The journal offset from which this can be read again."""
     result: Result | None
     """The answer; None where the call was begun and its end is not known."""
+    starts: tuple[tuple[int, str], ...] = ()
+    """Where and by whom it was begun, the first first."""
     size_bytes: int = 0
     """What the answer takes in memory, roughly."""
 
@@ -75,12 +77,17 @@ class JournalIndex:
         if note.lane is not self._lane or note.offset is None or not self._undone(note.offset):
             return
         known = self._entries.get(note.offset)
-        same = known is not None and (known.task_id, known.attempt) == (note.task_id, note.attempt)
-        if known is not None and same and (known.result is not None or note.result is None):
-            # The first answer stands, as it does at the orchestrator; of starts without an end the first matters.
+        if known is not None and (known.task_id, known.attempt) != (note.task_id, note.attempt):
+            known = None
+        if known is not None and known.result is not None:
+            return  # The first answer stands, as it does at the orchestrator.
+        if note.result is not None:
+            self._put(note.offset, Entry(note.task_id, note.attempt, at, note.result, size_bytes=size_bytes))
             return
-        answer_bytes = size_bytes if note.result is not None else 0
-        self._put(note.offset, Entry(note.task_id, note.attempt, at, note.result, answer_bytes))
+        starts = [] if known is None else [start for start in known.starts if start[1] != note.worker]
+        if note.phase == "started":
+            starts.append((at, note.worker))
+        self._put_starts(note, tuple(starts))
 
     def find(self, offset: int) -> Entry | None:
         """Return what is known of the task at an offset; it stays until that offset is done."""
@@ -104,6 +111,13 @@ class JournalIndex:
         """Return how many tasks have an answer, and how many were only begun."""
         answered = sum(entry.result is not None for entry in self._entries.values())
         return answered, len(self._entries) - answered
+
+    def _put_starts(self, note: Attempt, starts: tuple[tuple[int, str], ...]) -> None:
+        assert note.offset is not None
+        if starts:
+            self._put(note.offset, Entry(note.task_id, note.attempt, starts[0][0], None, starts))
+        else:
+            self.drop(note.offset)
 
     def _put(self, offset: int, entry: Entry) -> None:
         self.drop(offset)

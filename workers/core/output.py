@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any, Never
 
 import jsonschema_rs
 
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.schema_cost import TooCostly, check_references, evaluations, first_findings
 
 MAX_MESSAGE = 300
 MAX_CACHED = 256
@@ -22,11 +24,19 @@ class OutputMismatch(ValueError):
     """The answer does not hold the schema; the message says where, bounded."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A schema that holds."""
+
+    validator: Any
+    text: bytes
+
+
 class OutputSchemas:
     """Compiled output schemas: a fan-out sends the same one thousands of times."""
 
     def __init__(self) -> None:
-        self._compiled: OrderedDict[bytes, Any] = OrderedDict()
+        self._compiled: OrderedDict[bytes, _Checked] = OrderedDict()
 
     def parse(self, text: str, schema: dict[str, Any]) -> Any:
         """Return the answer as JSON.
@@ -35,29 +45,34 @@ class OutputSchemas:
             OutputMismatch: not JSON, or not what the schema asks for.
             SchemaInvalid: the schema is none, or refers to something outside itself.
         """
-        validator = self._validator(schema)
+        checked = self._checked(schema)
         try:
             # NaN and Infinity are no JSON, and would break every reader of the result.
             value = json.loads(unfenced(text), parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise OutputMismatch(f"the answer is not JSON: {str(error)[:MAX_MESSAGE]}") from None
-        for found in validator.iter_errors(value):
-            place = "/".join(str(part) for part in found.instance_path)
-            raise OutputMismatch(f"the answer breaks its schema at /{place}: {str(found.message)[:MAX_MESSAGE]}")
+        try:
+            count = evaluations(schema, value)
+        except TooCostly as error:
+            raise SchemaInvalid(f"the output schema cannot be used: {error}") from None
+        if not checked.validator.is_valid(value):
+            raise _mismatch(checked, value, count)
         return value
 
-    def _validator(self, schema: dict[str, Any]) -> Any:
+    def _checked(self, schema: dict[str, Any]) -> _Checked:
         key = canonical_json(schema)
         if (found := self._compiled.get(key)) is not None:
             self._compiled.move_to_end(key)
             return found
         try:
-            found = jsonschema_rs.validator_for(
+            check_references(schema)
+            validator = jsonschema_rs.validator_for(
                 schema,
                 retriever=_no_outside,
                 # Linear in the text: a schema comes from users, and must not hang a worker.
                 pattern_options=jsonschema_rs.RegexOptions(),
             )
+            found = _Checked(validator, key)
         except ValueError as error:
             message = str(getattr(error, "message", error))[:MAX_MESSAGE]
             raise SchemaInvalid(f"the output schema cannot be used: {message}") from None
@@ -65,6 +80,14 @@ class OutputSchemas:
         if len(self._compiled) > MAX_CACHED:
             self._compiled.popitem(last=False)
         return found
+
+
+def _mismatch(checked: _Checked, value: Any, count: int) -> OutputMismatch:
+    """Return where an answer breaks its schema, as far as that is soon found."""
+    for found in first_findings(checked.validator, value, text=checked.text, count=count):
+        place = "/".join(str(part) for part in found.instance_path)
+        return OutputMismatch(f"the answer breaks its schema at /{place}: {str(found.message)[:MAX_MESSAGE]}")
+    return OutputMismatch("the answer breaks its schema; where is not listed, since it is large")
 
 
 def unfenced(text: str) -> str:

@@ -26,7 +26,7 @@ import structlog
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import AdapterError, ContractError, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, Result, Task, Usage
+from headrace.schemas.messages import Failure, LlmCall, Result, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.cost import cost_microusd
@@ -233,7 +233,7 @@ class AttemptRunner:
             model=completion.model,
             call_ms=call_ms,
             # An answer without its count of tokens was paid, and nobody knows how much.
-            unconfirmed=self.priced and completion.usage == NOTHING_COUNTED,
+            unconfirmed=self.priced and not (completion.usage.input_tokens or completion.usage.output_tokens),
         )
 
     def _by_reference(self, task: Task, result: Result) -> Result:
@@ -271,9 +271,6 @@ class AttemptRunner:
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
             result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
             return Ended(result, encode(result), called)
-
-
-NOTHING_COUNTED = Usage()
 
 
 def read_task(value: bytes | None, headers: dict[str, str]) -> Task:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import cast
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from headrace.runtime.health import Heartbeats
-from headrace.runtime.kafka import ClientConfig
-from headrace.schemas.codec import decode, header_map
+from headrace.runtime.kafka import ClientConfig, headers_of
+from headrace.runtime.letters import Source, source_of
+from headrace.schemas.codec import header_map
 from headrace.schemas.errors import ContractError, DependencyUnavailable
-from headrace.schemas.messages import Control
+from headrace.workers.core.orders import JOB_PREFIX, read_order
 
 log = structlog.get_logger("headrace.control")
-
-JOB_PREFIX = "job/"
-_RawHeaders = list[tuple[str, bytes | str | None]] | None
 
 
 class ControlFollower:
@@ -32,14 +29,22 @@ class ControlFollower:
     Args:
         config: options of a reader without a group.
         on_cancel: told each newly cancelled job, from the follower's thread.
+        set_aside: told each record that is no order, from the follower's thread.
     """
 
     def __init__(
-        self, config: ClientConfig, *, topic: str, on_cancel: Callable[[str], None], heartbeats: Heartbeats
+        self,
+        config: ClientConfig,
+        *,
+        topic: str,
+        on_cancel: Callable[[str], None],
+        set_aside: Callable[[Source, ContractError], None],
+        heartbeats: Heartbeats,
     ) -> None:
         self._config = config
         self._topic = topic
         self._on_cancel = on_cancel
+        self._set_aside = set_aside
         self._heartbeats = heartbeats
         self._cancelled: set[str] = set()
         self._caught_up = Event()
@@ -91,18 +96,23 @@ class ControlFollower:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._caught_up.set()
             return
-        subject = (message.key() or b"").decode(errors="replace")
+        headers = headers_of(message)
+        try:
+            subject, order = read_order(message.key(), message.value(), header_map(headers))
+        except ContractError as problem:
+            self._unreadable(source_of(message, headers), problem)
+            return
         if not subject.startswith(JOB_PREFIX):
             return
         job_id = subject[len(JOB_PREFIX) :]
-        if message.value() is None:
+        if order is None:
             self._cancelled.discard(job_id)
-            return
-        try:
-            order = decode(Control, message.value(), header_map(cast(_RawHeaders, message.headers())))
-        except ContractError as problem:
-            log.warning("control.unread", subject=subject, offset=message.offset(), reason=problem.message)
-            return
-        if order.action == "cancel" and job_id not in self._cancelled:
+        elif order.action == "cancel" and job_id not in self._cancelled:
             self._cancelled.add(job_id)
             self._on_cancel(job_id)
+
+    def _unreadable(self, source: Source, problem: ContractError) -> None:
+        """Set aside what came while we were here; what lay there before was seen by those who were there before."""
+        log.warning("control.unread", partition=source.partition, offset=source.offset, reason=problem.message)
+        if self._caught_up.is_set():
+            self._set_aside(source, problem)

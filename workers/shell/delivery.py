@@ -12,6 +12,11 @@ from headrace.workers.core.journal import Entry
 from headrace.workers.core.lease import Lease
 
 
+def clock_ms() -> int:
+    """Return a time that only goes forward, as leases count it."""
+    return time.monotonic_ns() // 1_000_000
+
+
 @dataclass(slots=True, eq=False)
 class Assignment:
     """One partition's assignment. Each field has one thread that writes it; everybody may read them."""
@@ -32,7 +37,7 @@ class Assignment:
     @property
     def trusted(self) -> bool:
         """Whether the poller was there lately, so that ``alive`` and ``ours`` can be believed."""
-        return self.lease.holds(time.monotonic_ns() // 1_000_000)
+        return self.lease.holds(clock_ms())
 
 
 @dataclass(slots=True, eq=False)

@@ -27,6 +27,8 @@ class Journal:
         self._topic = topic
         self._worker = worker
         self._quoted_worker = quoted(worker)
+        self._last: tuple[tuple[str, str, str, str], str] = (("", "", "", ""), "")
+        """What the last task's job wrote: the next one is nearly always of the same job."""
 
     def started(self, task: Task, delivery: Delivery) -> Record:
         """Return the record that says that a task's call begins now."""
@@ -47,20 +49,25 @@ class Journal:
         )
         return self._record(task, delivery, encode(note))
 
-    def ended(self, task: Task, delivery: Delivery, result: bytes) -> Record:
+    def ended(self, task: Task, delivery: Delivery, result: bytes = b"null") -> Record:
         """Return the record that says how a task's call ended.
 
         Args:
-            result: the result as it travels.
+            result: the result as it travels; left out where the call was given up before it was made.
         """
         head = (
             f'{{"task_id":{quoted(task.task_id)},"attempt":{task.attempt},"phase":"ended",'
             f'"at_ms":{int(time.time() * 1_000)},"worker":{self._quoted_worker},'
-            f'"lane":"{delivery.lane.value}","offset":{delivery.offset},"job_id":{quoted(task.job_id)},'
-            f'"tenant":{quoted(task.tenant)},"workflow":{quoted(task.workflow)},'
-            f'"template_hash":{quoted(task.template_hash)},"result":'
+            f'"lane":"{delivery.lane.value}","offset":{delivery.offset},{self._of_job(task)},"result":'
         )
         return self._record(task, delivery, b"%b%b}" % (head.encode(), result))
+
+    def _of_job(self, task: Task) -> str:
+        key = (task.job_id, task.tenant, task.workflow, task.template_hash)
+        if key != self._last[0]:
+            names = ("job_id", "tenant", "workflow", "template_hash")
+            self._last = (key, ",".join(f'"{name}":{quoted(value)}' for name, value in zip(names, key, strict=True)))
+        return self._last[1]
 
     def _record(self, task: Task, delivery: Delivery, value: bytes) -> Record:
         return Record(self._topic, task.task_id.encode(), value, delivery.assignment.partition, HEADERS)

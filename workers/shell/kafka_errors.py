@@ -26,6 +26,19 @@ ASK_AGAIN = frozenset(
 )
 """Answers of a group's coordinator that the next question may not get: under KIP-848 a member's epoch moves on."""
 
+STALE_LEADER = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._NOENT,
+    }
+)
+"""The admin client asked a leader of yesterday, and does not look again by itself for minutes: after a broker's restart
+every question fails with FENCED_LEADER_EPOCH until something reads the metadata (librdkafka 2.16, measured)."""
+
 
 def look_at(error: KafkaError, topic: str) -> None:
     """Pass over what librdkafka recovers from.

@@ -7,6 +7,7 @@ For each partition, a step in every round of the poller, so that the partitions 
     4. where does the journal begin to matter? The metadata names it; where it does not, or names a place far back, by
        the time of the first task that is not done, less `SKEW_MS`
     5. read the journal from there to its end, then open
+    6. after an outage of Kafka itself, wait a little for ends of calls that other workers could not write until now
 (docs/kafka-mechanics, C4.)
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -23,13 +25,14 @@ from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime import metrics
+from headrace.runtime.kafka import headers_of
 from headrace.schemas.codec import decode, header_map
 from headrace.schemas.completed import decode as done_spans
 from headrace.schemas.completed import progress_of
 from headrace.schemas.errors import ContractError
 from headrace.schemas.messages import Attempt, Lane
 from headrace.workers.core.journal import JournalIndex
-from headrace.workers.shell.kafka_errors import ASK_AGAIN
+from headrace.workers.shell.kafka_errors import ASK_AGAIN, STALE_LEADER
 from headrace.workers.shell.tail import TailReader
 
 log = structlog.get_logger("headrace.opening")
@@ -39,7 +42,9 @@ FAR_RECORDS = 10_000
 SKEW_MS = 600_000
 """How far apart the clocks of orchestrators and workers may be: a journal record carries a worker's time, a task an
 orchestrator's."""
+LATE_ENDS_S, LATE_ENDS_EVERY_S = 3.0, 0.1
 COMMITTED_TIMEOUT_S = 2.0
+METADATA_TIMEOUT_S = 1.0
 AGAIN_S = 1.0
 UNREAD_LOGGED = 10
 """Unreadable journal records that are logged in one opening; all are counted."""
@@ -71,6 +76,7 @@ class Opened:
 class _Opening:
     partition: int
     began: float
+    patient: bool
     committed: TopicPartition | None = None
     steps: _Steps | None = None
     opened: Opened | None = None
@@ -114,11 +120,15 @@ class Openings:
     def __contains__(self, partition: int) -> bool:
         return partition in self._openings
 
-    def begin(self, partitions: Iterable[int]) -> None:
-        """Begin to open partitions, from their first step."""
+    def begin(self, partitions: Iterable[int], *, patient: bool = False) -> None:
+        """Begin to open partitions, from their first step.
+
+        Args:
+            patient: whether to wait for late ends (step 6).
+        """
         for partition in partitions:
             self.forget([partition])
-            opening = _Opening(partition, time.monotonic())
+            opening = _Opening(partition, time.monotonic(), patient)
             opening.steps = self._open(opening)
             self._openings[partition] = opening
 
@@ -196,10 +206,13 @@ class Openings:
         journal, tasks = (self._journal, one.partition), (self._topic, one.partition)
         ends = yield from self._ask(one, {journal: _Spec.latest(), tasks: _Spec.latest()})
         noted = JournalIndex(self._lane, base=base, done=done_spans(base, metadata))
+        end = ends[journal]
         if base < ends[tasks]:
-            start = yield from self._start(one, base, progress_of(base, metadata).journal, ends[journal])
-            yield from self._read(one, noted, start, ends[journal])
-        one.opened = Opened(one.partition, known, metadata, ends[journal], noted, one.slipped)
+            start = yield from self._start(one, base, progress_of(base, metadata).journal, end)
+            yield from self._read(one, noted, start, end)
+            if one.patient:
+                end = yield from self._read_late_ends(one, noted, end)
+        one.opened = Opened(one.partition, known, metadata, end, noted, one.slipped)
         self._note(one, noted)
 
     def _ask(self, one: _Opening, wanted: dict[Place, Any]) -> Generator[None, None, dict[Place, int]]:
@@ -213,12 +226,19 @@ class Openings:
                 answers = {(part.topic, part.partition): future.result().offset for part, future in futures.items()}
             except KafkaException as error:
                 self._failed(one, error.args[0])
+                if error.args[0].code() in STALE_LEADER:
+                    self._look_for_leaders(wanted)
                 yield
                 while time.monotonic() < one.again_at:
                     yield
             else:
                 one.why = ""
                 return cast(dict[Place, int], answers)
+
+    def _look_for_leaders(self, wanted: Iterable[Place]) -> None:
+        with suppress(KafkaException):
+            for topic in dict.fromkeys(topic for topic, _ in wanted):
+                self._admin.list_topics(topic, timeout=METADATA_TIMEOUT_S)
 
     def _start(self, one: _Opening, base: int, named: int | None, end: int) -> Generator[None, None, int]:
         """Return from where the journal is to be read."""
@@ -260,12 +280,24 @@ class Openings:
             yield
         self._leave(one)
 
+    def _read_late_ends(self, one: _Opening, noted: JournalIndex, end: int) -> Generator[None, None, int]:
+        """Read on while calls without an end are known, for a while; return up to where it was read."""
+        place, deadline = (self._journal, one.partition), time.monotonic() + LATE_ENDS_S
+        while noted.counts()[1] and (now := time.monotonic()) < deadline:
+            later = (yield from self._ask(one, {place: _Spec.latest()}))[place]
+            yield from self._read(one, noted, end, later)
+            end = max(end, later)
+            yield
+            while noted.counts()[1] and time.monotonic() < now + LATE_ENDS_EVERY_S:
+                yield
+        return end
+
     def _take(self, one: _Opening, noted: JournalIndex, message: Message, offset: int) -> None:
         """Take one record of the journal; one that cannot be read is passed over: it stops nothing."""
         one.read += 1
         value = message.value()
         try:
-            note = decode(Attempt, value, header_map(cast(Any, message.headers())))
+            note = decode(Attempt, value, header_map(headers_of(message)))
         except ContractError as error:
             self._unread.inc()
             one.unread += 1

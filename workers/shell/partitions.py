@@ -19,11 +19,14 @@ from headrace.schemas.messages import Lane
 from headrace.workers.core.lease import Lease
 from headrace.workers.core.offsets import OffsetTracker
 from headrace.workers.shell.commits import OffsetCommits
-from headrace.workers.shell.delivery import Assignment, Inbox
+from headrace.workers.shell.delivery import Assignment, Inbox, clock_ms
 from headrace.workers.shell.opening import Opened, Openings
 from headrace.workers.shell.pauses import Pauses
 
 log = structlog.get_logger("headrace.partitions")
+
+OUTAGE_S = 60.0
+"""A member that lost its partitions so lately was cut off from Kafka, and so probably were the others."""
 
 Partitions = list[TopicPartition]
 
@@ -62,6 +65,7 @@ class LanePartitions:
         self._topic = topic
         self._revoke_wait_s = revoke_wait_s
         self._lease = lease
+        self._lost_at = -OUTAGE_S
         self._release = release
         self._handed_over = metrics.HANDED_OVER.labels(pool, lane.value)
 
@@ -70,7 +74,7 @@ class LanePartitions:
         numbers = [part.partition for part in partitions]
         consumer.incremental_assign([TopicPartition(self._topic, number, OFFSET_STORED) for number in numbers])
         self.pauses.forget(numbers)
-        self.openings.begin(numbers)
+        self.openings.begin(numbers, patient=time.monotonic() < self._lost_at + OUTAGE_S)
         self.pause_or_resume(consumer)
         self.ready = True
         self._note("assigned", numbers)
@@ -95,6 +99,7 @@ class LanePartitions:
             assignment.alive = assignment.ours = False
         if gone:
             self._release(gone)
+        self._lost_at = time.monotonic()
         self._forget(consumer, partitions, "lost")
 
     def open(self, consumer: Consumer) -> None:
@@ -156,7 +161,7 @@ class LanePartitions:
         """Wait until what runs of these has ended, or the bound is reached."""
         deadline = time.monotonic() + (0.0 if self.leaving else self._revoke_wait_s)
         while True:
-            self._lease.beat(time.monotonic_ns() // 1_000_000)
+            self._lease.beat(clock_ms())
             self.settle()
             released = all(assignment.released for assignment in gone)
             if released and not any(self.tracker.running_in(assignment.partition) for assignment in gone):

@@ -23,7 +23,7 @@ from headrace.schemas.errors import DependencyUnavailable, HeadraceError
 from headrace.schemas.messages import Lane
 from headrace.workers.core.lease import Lease
 from headrace.workers.core.limits import BufferGate, Intake
-from headrace.workers.shell.delivery import Assignment, Delivery
+from headrace.workers.shell.delivery import Assignment, Delivery, clock_ms
 from headrace.workers.shell.kafka_errors import look_at
 from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.partitions import LanePartitions
@@ -134,7 +134,7 @@ class LanePoller:
     def _round(self, consumer: Consumer) -> None:
         parts = self.partitions
         self._heartbeats.beat(f"poller-{self._lane.value}")
-        self._lease.beat(time.monotonic_ns() // 1_000_000)
+        self._lease.beat(clock_ms())
         parts.settle()
         parts.commit_if_due(consumer)
         if self._no_intake.is_set():
@@ -147,7 +147,7 @@ class LanePoller:
     def _read(self, consumer: Consumer) -> None:
         parts = self.partitions
         incomplete = parts.tracker.incomplete
-        match self._gate.decide(incomplete, time.monotonic_ns() // 1_000_000):
+        match self._gate.decide(incomplete, clock_ms()):
             case Intake.TAKE if not parts.commits.stuck():
                 self._pause_lane(consumer, False)
                 self._take(consumer, self._gate.room(incomplete), OPENING_POLL_S if len(parts.openings) else POLL_S)

@@ -15,7 +15,9 @@ from functools import partial
 import structlog
 
 from headrace.runtime import metrics
+from headrace.runtime.kafka import headers_of
 from headrace.runtime.telemetry import trace_headers
+from headrace.schemas.agreement import check_task
 from headrace.schemas.codec import Headers, header_map
 from headrace.schemas.errors import ContractError, DecodeError
 from headrace.schemas.messages import Lane, Task
@@ -23,7 +25,7 @@ from headrace.workers.core.journal import Entry
 from headrace.workers.core.limits import LaneShare
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
-from headrace.workers.shell.delivery import Assignment, Delivery
+from headrace.workers.shell.delivery import Assignment, Delivery, clock_ms
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.running import Key, NotOurs, Running
 
@@ -49,6 +51,7 @@ class WorkPool:
         self._runner = runner
         self._answers = answers
         self._report = report
+        self._name = name
         self._limit = concurrency
         self._queues: dict[Lane, deque[Delivery]] = {lane: deque() for lane in Lane}
         self._running: dict[Key, Running] = {}
@@ -119,13 +122,14 @@ class WorkPool:
     def _pump(self) -> None:
         """Start what may start."""
         self._pump_due = False
-        started = 0
-        while (delivery := self._next()) is not None:
+        started, now_ms = 0, clock_ms()
+        while (delivery := self._next(now_ms)) is not None:
             self._start(delivery)
             started += 1
             if started >= SLICE:
                 self._pump_later()
                 break
+        self._report.export()
         self._in_flight.set(len(self._running))
         for lane, queue in self._queues.items():
             self._buffered[lane].set(len(queue))
@@ -136,7 +140,7 @@ class WorkPool:
             loop = asyncio.get_running_loop()
             loop.call_later(delay_s, self._pump) if delay_s else loop.call_soon(self._pump)
 
-    def _next(self) -> Delivery | None:
+    def _next(self, now_ms: int) -> Delivery | None:
         """Return the next delivery to start, from the lane whose turn it is."""
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
         while (interactive or batch) and len(self._running) < self._limit:
@@ -145,7 +149,7 @@ class WorkPool:
             delivery = queue.popleft()
             if not delivery.assignment.alive:
                 delivery.drop()
-            elif delivery.assignment.trusted:
+            elif delivery.assignment.lease.holds(now_ms) and not self._answers.stalled:
                 return delivery
             else:
                 queue.appendleft(delivery)
@@ -154,11 +158,12 @@ class WorkPool:
         return None
 
     def _start(self, delivery: Delivery) -> None:
-        headers = header_map(delivery.message.headers())
+        raw = headers_of(delivery.message)
+        headers = header_map(raw)
         try:
             task = self._read(delivery, headers)
         except ContractError as error:
-            self._answers.set_aside(delivery, headers, error)
+            self._answers.set_aside(delivery, raw, error)
             return
         trace = trace_headers(headers)
         if self._immediate_or_known(delivery, task, trace):
@@ -191,13 +196,14 @@ class WorkPool:
         self._report.recalled(task, ended.result, trace=trace)
 
     def _read(self, delivery: Delivery, headers: dict[str, str]) -> Task:
-        task = read_task(delivery.message.value(), headers)
-        if not 0 <= task.reply_partition < self._answers.result_partitions:
-            # Sending there would fail for ever; so nobody can be answered.
-            count = self._answers.result_partitions
-            raise DecodeError(
-                f"reply_partition {task.reply_partition} is not one of the {count} of results", kind="wrong_partition"
-            )
+        try:
+            task = read_task(delivery.message.value(), headers)
+            check_task(task, headers, pool=self._name, result_partitions=self._answers.result_partitions)
+        except ContractError:
+            raise
+        except Exception as error:  # Our own bug; a record that is not set aside would stop its partition.
+            log.error("task.unreadable", exc_info=error)
+            raise DecodeError(f"unexpected {type(error).__name__} while it was read", kind="internal") from error
         return task
 
     async def _begin(self, running: Running) -> None:
@@ -227,8 +233,7 @@ class WorkPool:
         """Take an attempt's ending. A callback of the task, because one cancelled before its first step never runs."""
         del self._running[running.key]
         if (ended := self._ending(running, runs)) is None:
-            for delivery in running.deliveries:
-                delivery.drop()
+            self._answers.give_up(running)
         else:
             self._unsettled[running.key] = running
             self._answers.end(running, ended, self._settled)

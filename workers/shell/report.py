@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 
 import structlog
+from prometheus_client import Counter
 
 from headrace.runtime import metrics
 from headrace.runtime.telemetry import trace_id
@@ -33,7 +35,15 @@ class AttemptReport:
         self._seconds = metrics.CALL_SECONDS.labels(pool, endpoint)
         self._cost = metrics.COST.labels(pool)
         types = ("input", "cached", "cache_write", "output", "reasoning")
-        self._tokens = {name: metrics.TOKENS.labels(pool, name) for name in types}
+        self._tokens = [(_FIELDS[name], metrics.TOKENS.labels(pool, name)) for name in types]
+        self._tally: defaultdict[Counter, int] = defaultdict(int)
+        """What is counted and not exported yet: to export one number costs as much as to count twenty."""
+
+    def export(self) -> None:
+        """Bring the metrics up to date."""
+        for counter, number in self._tally.items():
+            counter.inc(number)
+        self._tally.clear()
 
     def started(self, task: Task) -> None:
         """Note how long the task waited."""
@@ -72,28 +82,28 @@ class AttemptReport:
         metrics.RECALLED.labels(self._pool, phase).inc()
         if not result.journalled:
             metrics.TASKS.labels(self._pool, task.lane.value, ErrorKind.INTERRUPTED.value).inc()
-            metrics.DUPLICATED.labels(self._pool, "kill").inc()
+            metrics.INTERRUPTED.labels(self._pool, "kill").inc()
         traced = {"trace_id": trace_id(trace)} if trace else {}
         ids = {"job_id": task.job_id, "task_id": task.task_id, "attempt": task.attempt, "step": task.step}
         self._log.info("attempt.recalled", **ids, phase=phase, pool=self._pool, lane=task.lane.value, **traced)
 
     def _count(self, lane: Lane, result: Result, called: bool) -> None:
         kind = result.failure.kind.value if result.failure else "ok"
-        (metrics.TASKS.labels(self._pool, lane.value, kind) if result.failure else self._ok[lane]).inc()
+        self._tally[metrics.TASKS.labels(self._pool, lane.value, kind) if result.failure else self._ok[lane]] += 1
         if not called:
             return
         if result.cause:
-            metrics.DUPLICATED.labels(self._pool, result.cause).inc()
-        (metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok).inc()
+            metrics.INTERRUPTED.labels(self._pool, result.cause).inc()
+        ended = metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok
+        self._tally[ended] += 1
         self._seconds.observe(result.call_ms / 1_000)
         self._count_usage(result.usage)
-        if result.cost_microusd:
-            self._cost.inc(result.cost_microusd)
+        self._tally[self._cost] += result.cost_microusd
 
     def _count_usage(self, usage: Usage) -> None:
-        for name, counter in self._tokens.items():
-            if number := getattr(usage, _FIELDS[name]):
-                counter.inc(number)
+        for field, counter in self._tokens:
+            if number := getattr(usage, field):
+                self._tally[counter] += number
 
 
 _FIELDS = {

@@ -27,6 +27,8 @@ log = structlog.get_logger("headrace.sender")
 
 GIVE_UP_S = 900.0
 """A broker outage of a quarter of an hour is outlived."""
+STALLED_S = 2.0
+"""Without an acknowledgement for so long nothing more is started: its start could not be written down either."""
 SLOW_S = 10.0
 """Without an acknowledgement for so long the worker says that it has trouble."""
 AGAIN_S = 1.0
@@ -52,8 +54,9 @@ TRY_AGAIN = frozenset(
 )
 """What passes. librdkafka tries on by itself and reports few of them, since messages do not time out here."""
 
-Kind = Literal["started", "ended", "answer"]
-"""``started``: a journal record alone; ``ended``: one with its result; ``answer``: a result or dead letter alone."""
+Kind = Literal["started", "given_up", "ended", "answer"]
+"""``started`` and ``given_up`` (its end without a call): a journal record alone; ``ended``: one with its result;
+``answer``: a result or dead letter alone."""
 
 Finish = Callable[[int], None]
 """Told the offset that the first record of a delivery was written at, from the producer's thread."""
@@ -126,12 +129,13 @@ class ResultSender:
         self._undelivered = metrics.UNDELIVERED.labels(pool)
         self._results = metrics.RESULTS.labels(pool)
         self._journal = {phase: metrics.JOURNAL.labels(pool, phase) for phase in ("started", "ended")}
-        self._uncounted: dict[Kind, int] = {"started": 0, "ended": 0, "answer": 0}
+        self._uncounted: dict[Kind, int] = {"started": 0, "given_up": 0, "ended": 0, "answer": 0}
         self._waiting: deque[_Sending] = deque()
         """What is to be produced again: the producer's queue was full, or Kafka refused it for the moment."""
         self._again_at = 0.0
         self._oldest: deque[_Pending] = deque()
         """By when they were sent; those that are settled are taken off in the thread's rounds."""
+        self._stalled = False
         self._stopping = Event()
         self._unsettled = 0
         self._settled = 0
@@ -157,6 +161,11 @@ class ResultSender:
     def outstanding(self) -> int:
         """Deliveries that are sent and not acknowledged."""
         return self._unsettled - self._settled
+
+    @property
+    def stalled(self) -> bool:
+        """Whether Kafka took nothing when the producer's thread last looked."""
+        return self._stalled
 
     def trouble(self) -> str | None:
         """Return what is wrong, or None."""
@@ -230,8 +239,8 @@ class ResultSender:
             if number:
                 self._uncounted[kind] = 0
                 if kind != "answer":
-                    self._journal[kind].inc(number)
-                if kind != "started":
+                    self._journal["started" if kind == "started" else "ended"].inc(number)
+                if kind in ("ended", "answer"):
                     self._results.inc(number)
 
     def _run(self) -> None:
@@ -249,5 +258,6 @@ class ResultSender:
         while self._oldest and not self._oldest[0].left:
             self._oldest.popleft()
         self._count()
+        self._stalled = self._waits_s() > STALLED_S
         if self._waits_s() > self._give_up_s:
             self._fail(f"Kafka has taken no record for {self._give_up_s:.0f} s; {self.outstanding} wait")

@@ -1,11 +1,8 @@
-"""A task record that cannot be read: its dead letter, and the failed result that its headers still allow."""
+"""A task record that cannot be read: the failed result that its headers still allow."""
 
 from __future__ import annotations
 
-import time
-from base64 import b64encode
-from typing import Any
-
+from headrace.schemas.agreement import MAX_ATTEMPT
 from headrace.schemas.codec import (
     ATTEMPT_HEADER,
     JOB_HEADER,
@@ -14,39 +11,14 @@ from headrace.schemas.codec import (
     Record,
     encode,
     schema_headers,
+    whole_number,
 )
 from headrace.schemas.errors import ContractError, ErrorKind
-from headrace.schemas.messages import DeadLetter, Failure, Origin, Result
+from headrace.schemas.ids import TASK_ID
+from headrace.schemas.messages import Failure, Result
 
-MAX_VALUE_BYTES = 700_000
-MAX_HEADER_BYTES = 16_384
-
-
-def dead_letter(message: Any, error: ContractError, *, topic: str, by: str, headers: dict[str, str]) -> Record:
-    """Return the dead letter of a record.
-
-    Args:
-        message: the confluent_kafka Message.
-        topic: the topic of dead letters.
-        by: this process.
-        headers: the record's headers, as `header_map` gives them.
-    """
-    value, key = message.value(), message.key()
-    raw = [(name, value or b"") for name, value in message.headers() or ()]
-    letter = DeadLetter(
-        reason=error.kind,
-        message=error.message,
-        errors=(error.message, error.hint) if error.hint else (error.message,),
-        origin=Origin(topic=message.topic(), partition=message.partition(), offset=message.offset()),
-        at_ms=int(time.time() * 1_000),
-        by=by,
-        job_id=headers.get(JOB_HEADER),
-        key_base64=None if key is None else b64encode(key).decode(),
-        value_base64=None if value is None else b64encode(value[:MAX_VALUE_BYTES]).decode(),
-        value_bytes=len(value or b""),
-        headers=tuple((name, b64encode(text[:MAX_HEADER_BYTES]).decode()) for name, text in raw[:64]),
-    )
-    return Record(topic, key, encode(letter), headers=schema_headers(DeadLetter))
+FORGED = ("headers_contradict", "task_of_another_job")
+"""Where headers and value tell two stories, neither is believed: nobody is answered, and the task counts as lost."""
 
 
 def failed_result(
@@ -58,13 +30,15 @@ def failed_result(
         topic: the topic of results.
         partitions: its partition count; a reply partition outside it cannot be answered.
     """
-    job_id, task_id = headers.get(JOB_HEADER), headers.get(TASK_HEADER)
-    attempt, reply = headers.get(ATTEMPT_HEADER, ""), headers.get(REPLY_HEADER, "")
-    if not (job_id and task_id and attempt.isdecimal() and reply.isdecimal() and int(reply) < partitions):
+    task_id = TASK_ID.fullmatch(headers.get(TASK_HEADER, ""))
+    attempt, reply = (whole_number(headers.get(name, "")) for name in (ATTEMPT_HEADER, REPLY_HEADER))
+    if error.kind in FORGED or task_id is None or task_id[1] != headers.get(JOB_HEADER):
+        return None
+    if not (attempt and attempt <= MAX_ATTEMPT and reply is not None and reply < partitions):
         return None
     failure = Failure(kind=ErrorKind.INTERNAL, message=f"the worker cannot read the task: {error.message}"[:1_000])
-    result = Result(task_id=task_id, job_id=job_id, attempt=int(attempt), failure=failure, pool=pool, worker=worker)
-    return Record(topic, job_id.encode(), encode(result), int(reply), result_headers(result))
+    result = Result(task_id=task_id[0], job_id=task_id[1], attempt=attempt, failure=failure, pool=pool, worker=worker)
+    return Record(topic, result.job_id.encode(), encode(result), reply, result_headers(result))
 
 
 def result_headers(result: Result) -> list[tuple[str, bytes]]:

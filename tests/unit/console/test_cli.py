@@ -39,6 +39,7 @@ def test_the_help_imports_nothing_heavy():
 def test_every_command_has_help_with_its_exit_codes(capsys):
     commands = (
         "submit, status, outcome, cancel, watch, lag, topics plan, topics apply, config show, dead-letters list, "
+        "dead-letters show, dead-letters redrive, dead-letters drop, "
         "orchestrator, worker, up, down, provider, demo"
     )
     for command in (words.split() for words in commands.split(", ")):

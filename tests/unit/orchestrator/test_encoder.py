@@ -7,7 +7,7 @@ import pytest
 from headrace.orchestrator.core.effects import DispatchTask, EmitOutcome, SetAside
 from headrace.orchestrator.core.state import Cursor, InputPart
 from headrace.orchestrator.shell.encoder import Encoder, Unwritable
-from headrace.orchestrator.shell.letters import Source, dead_letter
+from headrace.runtime.letters import Source, dead_letter
 from headrace.schemas.codec import header_map
 from headrace.schemas.messages import ChatMessage, DeadLetter, Lane, LlmCall, ObjectRef, Task
 from headrace.schemas.topics import Topics

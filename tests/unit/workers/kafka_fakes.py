@@ -68,10 +68,14 @@ class FakeAdmin:
         self.logs = logs
         self.failures = []
         self.asked = []
+        self.looked_up = []
+        self.leaders_known = True
 
     def list_offsets(self, wanted, *, request_timeout):
         answers = {}
         failure = self.failures.pop(0) if self.failures else None
+        if not self.leaders_known:
+            failure = KafkaError.FENCED_LEADER_EPOCH
         for place, spec in wanted.items():
             future = Future()
             self.asked.append((place.topic, place.partition))
@@ -81,6 +85,10 @@ class FakeAdmin:
                 future.set_result(SimpleNamespace(offset=self._offset(place, spec._value)))
             answers[place] = future
         return answers
+
+    def list_topics(self, topic, *, timeout):
+        self.looked_up.append(topic)
+        self.leaders_known = True
 
     def _offset(self, place, value):
         log = self.logs.logs.get((place.topic, place.partition), [])

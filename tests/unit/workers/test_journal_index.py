@@ -16,9 +16,9 @@ from headrace.workers.shell.journal import Journal
 from .conftest import make_task
 
 
-def note(offset, phase="started", *, attempt=1, lane=Lane.BATCH, output=None):
+def note(offset, phase="started", *, attempt=1, lane=Lane.BATCH, output=None, worker="w"):
     result = Result(task_id=f"j/s/{offset}", job_id="j", attempt=attempt, output=output) if phase == "ended" else None
-    fields = {"phase": phase, "at_ms": 1, "worker": "w", "lane": lane, "offset": offset, "result": result}
+    fields = {"phase": phase, "at_ms": 1, "worker": worker, "lane": lane, "offset": offset, "result": result}
     return Attempt(task_id=f"j/s/{offset}", attempt=attempt, **fields)
 
 
@@ -45,8 +45,22 @@ def test_an_answer_beats_a_start_wherever_it_stands_and_the_first_answer_stands(
 
 
 def test_of_two_starts_without_an_end_the_first_is_to_be_read_again():
-    made = index(note(9), note(1), note(1))
+    made = index(note(9), note(1, worker="a"), note(1, worker="b"))
     assert (made.find(1).at, made.find(1).result, made.least()) == (1, None, 0)
+
+
+def given_up(offset, *, worker="w"):
+    return note(offset, "ended", worker=worker).model_copy(update={"result": None})
+
+
+def test_a_start_that_its_worker_gave_up_counts_as_none_and_another_workers_start_stays():
+    assert index(note(1), given_up(1)).find(1) is None
+    made = index(note(1, worker="a"), note(1, worker="b"), given_up(1, worker="a"))
+    assert (made.find(1).at, made.find(1).result) == (1, None)
+    made.add(given_up(1, worker="b"), at=3, size_bytes=1)
+    assert len(made) == 0
+    answered = index(note(1, worker="b"), note(1, "ended", worker="b"), given_up(1, worker="a"))
+    assert answered.find(1).result is not None
 
 
 def test_an_entry_of_another_attempt_or_task_is_not_believed():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
@@ -166,6 +168,42 @@ def test_a_journal_without_a_leader_holds_its_partition_and_says_so(world, monke
     assert "Leader not available" in world.openings.trouble()
     assert [one.committed for one in world.go_on()] == [1]
     assert world.openings.trouble() is None
+
+
+def test_an_admin_client_that_knows_the_leaders_of_yesterday_is_made_to_look_again(world):
+    world.tasks(2)
+    world.commit(1, journal=0)
+    world.admin.leaders_known = False
+    assert [one.committed for one in world.open()] == [1]
+    assert world.admin.looked_up == [JOURNAL, TASKS]
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_after_an_outage_ends_that_come_late_are_waited_for_and_otherwise_not(world, patient, monkeypatch):
+    monkeypatch.setattr(opening, "LATE_ENDS_EVERY_S", 0.0)
+    world.tasks(2)
+    world.commit(0, journal=0)
+    world.note(0)
+    world.openings.begin([0], patient=patient)
+    opened = world.go_on(10)
+    if patient:
+        assert not opened
+        world.note(0, "ended")
+        opened = world.go_on(10)
+    assert opened[0].noted.counts() == ((1, 0) if patient else (0, 1))
+    assert opened[0].journal_next == (2 if patient else 1)
+
+
+def test_ends_that_never_come_are_not_waited_for_longer_than_a_little(world, monkeypatch):
+    monkeypatch.setattr(opening, "LATE_ENDS_S", 0.1)
+    world.tasks(1)
+    world.commit(0, journal=0)
+    world.note(0)
+    world.openings.begin([0], patient=True)
+    until = time.monotonic() + 5
+    while not (opened := world.go_on(1)) and time.monotonic() < until:
+        pass
+    assert opened[0].noted.counts() == (0, 1)
 
 
 def test_one_partition_that_waits_does_not_hold_another(world):

@@ -26,7 +26,7 @@ class World:
         self.logs = FakeLogs()
         self.group = FakeGroup(TASKS)
         self.started = set()
-        self.deliveries = {}
+        self.delivered = set()
         self.pool_answers = answers
         openings = Openings(
             topic=TASKS,
@@ -144,6 +144,17 @@ def test_a_partition_that_is_lost_commits_nothing():
     world.parts.commit_now(world.group)
     assert not world.group.commits
     assert not assignment.ours
+
+
+def test_a_partition_that_comes_after_a_loss_is_opened_with_patience_for_late_ends():
+    world = World()
+    world.assign()
+    asked = []
+    world.parts.openings.begin = lambda numbers, *, patient: asked.append(patient)
+    world.parts.on_assign(world.group, [TopicPartition(TASKS, 1)])
+    world.parts.on_lost(world.group, [TopicPartition(TASKS, 0)])
+    world.parts.on_assign(world.group, [TopicPartition(TASKS, 0)])
+    assert asked == [False, True]
 
 
 def test_a_partition_that_is_not_open_yet_is_paused_and_commits_nothing_when_it_goes():

@@ -48,6 +48,7 @@ class FakeSender:
         self.sent = []
         self.waiting = []
         self.open = True
+        self.stalled = False
 
     def send(self, *records, finish, kind):
         at = len(self.sent)
@@ -250,6 +251,7 @@ def test_a_call_that_has_not_begun_when_its_partition_is_lost_is_left_to_the_nex
         await world.until(lambda: world.inbox.dropped)
         assert not world.provider.calls
         assert not world.sender.results()
+        assert [(note.phase, note.result) for note in world.sender.journal()] == [("started", None), ("ended", None)]
 
     play(scene)
 
@@ -268,6 +270,18 @@ def test_a_worker_that_slept_starts_nothing_until_the_poller_can_say_what_is_our
         world.lease = other.lease = Lease(3_000)
         world.beat()
         await world.until(lambda: world.provider.calls == {"j/s/2:1": 1})
+
+    play(scene)
+
+
+def test_while_kafka_takes_nothing_nothing_more_is_started():
+    async def scene(world):
+        world.sender.stalled = True
+        world.offer(0)
+        await asyncio.sleep(0.15)
+        assert not world.sender.journal()
+        world.sender.stalled = False
+        await world.until(lambda: world.provider.calls)
 
     play(scene)
 
@@ -292,7 +306,7 @@ def test_a_start_that_was_acknowledged_after_a_sleep_does_not_begin_before_it_is
 
 def test_a_release_lets_go_what_waits_and_says_until_when_the_rest_runs():
     async def scene(world):
-        before = time.time() * 1_000
+        before = int(time.time() * 1_000)
         world.offer(*range(6), timeout_ms=60_000)
         await world.until(lambda: len(world.provider.calls) == 4)
         world.assignment.alive = False

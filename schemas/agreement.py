@@ -1,0 +1,120 @@
+"""What a message's shape alone does not say: that its ids, headers and numbers agree with each other.
+
+A record that contradicts itself is forged or broken; nobody acts on it. Both ends hold the same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headrace.schemas.base import ObjectRef
+from headrace.schemas.calls import Failure, Result, Task
+from headrace.schemas.codec import ATTEMPT_HEADER, JOB_HEADER, REPLY_HEADER, TASK_HEADER
+from headrace.schemas.errors import DecodeError
+from headrace.schemas.ids import TaskId, check_job_id
+
+MAX_ATTEMPT = 1_000_000
+MAX_COUNT = 10**12
+"""Of tokens, micro-US-dollars or milliseconds of one call: no call has more, and sums of many stay within 64 bits."""
+MAX_MOMENT_MS = 10**15
+"""The year 33658; what lies beyond is no time, and no float."""
+MAX_TIMEOUT_MS = 7 * 86_400_000
+MAX_MESSAGE = 1_000
+"""Characters of a failure's message: an outcome holds a hundred of them."""
+MAX_NAME = 200
+"""Characters of a model's, an endpoint's or a worker's name."""
+
+
+def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_partitions: int) -> None:
+    """Check a task that a worker is to run.
+
+    Args:
+        task: as decoded.
+        headers: the record's headers, by lower-case name.
+        pool: the pool on whose topic it lay.
+        result_partitions: partition count of the results topic.
+
+    Raises:
+        DecodeError: it contradicts itself, is meant for another pool, or could not be answered.
+    """
+    _check_ids(task.task_id, task.job_id, task.attempt)
+    said = {
+        JOB_HEADER: task.job_id,
+        TASK_HEADER: task.task_id,
+        ATTEMPT_HEADER: str(task.attempt),
+        REPLY_HEADER: str(task.reply_partition),
+    }
+    _check_headers(said, headers)
+    if task.pool != pool:
+        raise DecodeError(f"a task for pool {task.pool[:80]!r} lies on a topic of pool {pool!r}", kind="wrong_pool")
+    if not 0 <= task.reply_partition < result_partitions:
+        # Sending there would fail for ever; so nobody can be answered.
+        raise DecodeError(
+            f"reply_partition {task.reply_partition} is not one of the {result_partitions} of results",
+            kind="wrong_partition",
+        )
+    _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
+    for name in ("not_after_ms", "dispatched_at_ms"):
+        _check_range(name, getattr(task, name) or 0, -MAX_MOMENT_MS, MAX_MOMENT_MS)
+    if task.call_ref is not None:
+        check_ref(task.call_ref)
+
+
+def check_result(result: Result, headers: Mapping[str, str]) -> Result:
+    """Check a result, and return it with its texts cut to what a job's records can hold.
+
+    Raises:
+        DecodeError: it contradicts itself, or a number in it is no count.
+    """
+    _check_ids(result.task_id, result.job_id, result.attempt)
+    said = {JOB_HEADER: result.job_id, TASK_HEADER: result.task_id, ATTEMPT_HEADER: str(result.attempt)}
+    _check_headers(said, headers)
+    counts = {name: getattr(result.usage, name) for name in type(result.usage).model_fields}
+    for name, count in {**counts, "cost_microusd": result.cost_microusd, "call_ms": result.call_ms}.items():
+        _check_range(name, count, 0, MAX_COUNT)
+    if result.output_ref is not None:
+        check_ref(result.output_ref)
+    return _cut(result)
+
+
+def check_ref(ref: ObjectRef) -> None:
+    """Check a claim check: ours are content-addressed; another key would make the store look where it should not.
+
+    Raises:
+        DecodeError: its key is not ``sha256/<its checksum>``, or its size is none.
+    """
+    hexadecimal = len(ref.sha256) == 64 and all(digit in "0123456789abcdef" for digit in ref.sha256)
+    if not hexadecimal or ref.key != f"sha256/{ref.sha256}":
+        raise DecodeError(f"object {ref.key[:120]!r} is not sha256/<its checksum>", kind="invalid_reference")
+    _check_range("size_bytes", ref.size_bytes, 0, MAX_COUNT)
+
+
+def _check_ids(task_id: str, job_id: str, attempt: int) -> None:
+    check_job_id(job_id)
+    if TaskId.parse(task_id).job_id != job_id:
+        raise DecodeError(f"task {task_id[:120]!r} is not one of job {job_id!r}", kind="task_of_another_job")
+    _check_range("attempt", attempt, 1, MAX_ATTEMPT)
+
+
+def _check_headers(said: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    for name, value in said.items():
+        if headers.get(name, value) != value:
+            message = f"header {name} says {headers[name][:120]!r} and the value {value[:120]!r}"
+            raise DecodeError(message, "one of them is forged or broken", kind="headers_contradict")
+
+
+def _check_range(name: str, number: int, least: int, most: int) -> None:
+    if not least <= number <= most:
+        raise DecodeError(f"{name} is not between {least} and {most}", kind="out_of_range")
+
+
+def _cut(result: Result) -> Result:
+    """Return the result with its texts cut; the usual one is returned as it is."""
+    changes: dict[str, object] = {}
+    for name in ("finish_reason", "model", "endpoint", "pool", "worker"):
+        if len(text := getattr(result, name)) > MAX_NAME:
+            changes[name] = text[:MAX_NAME]
+    failure: Failure | None = result.failure
+    if failure is not None and len(failure.message) > MAX_MESSAGE:
+        changes["failure"] = failure.model_copy(update={"message": failure.message[:MAX_MESSAGE]})
+    return result.model_copy(update=changes) if changes else result
