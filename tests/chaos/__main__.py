@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         return _tell(judge(EVIDENCE.validate_json(given.judge.read_bytes())), as_json=given.json)
     seed = random.SystemRandom().randrange(1_000_000) if given.seed is None else given.seed
     folder = Path(tempfile.mkdtemp(prefix="headrace-chaos-"))
-    options = Options(given.seconds, seed, given.protocol, Shape(given.brokers), Pace(given.rate))
+    options = Options(given.seconds, seed, given.protocol, Shape(given.brokers), Pace(given.rate), given.calm)
     verdict, evidence = run(options, folder, _say)
     (folder / "logs" / "evidence.json").write_bytes(EVIDENCE.dump_json(evidence))
     code = _tell(verdict, as_json=given.json)
@@ -48,6 +48,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--protocol", choices=["classic", "consumer"], default="classic")
     parser.add_argument("--brokers", type=int, choices=[1, 3], default=3)
     parser.add_argument("--rate", type=float, default=Pace().jobs_per_s, help="jobs a second, probes apart")
+    parser.add_argument("--calm", action="store_true", help="no faults: what the load alone does to this machine")
     parser.add_argument("--json", action="store_true", help="one line of JSON on standard output")
     parser.add_argument("--keep-logs", type=Path, help="a folder for the logs; kept in any case where something failed")
     parser.add_argument("--judge", type=Path, help="evidence of an earlier run: judge it once more, and run nothing")

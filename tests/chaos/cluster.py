@@ -28,7 +28,7 @@ from tests.chaos.plan import Role, member
 from tests.chaos.processes import Fleet
 
 READY_S = 60.0
-PARTITIONS = 6
+PARTITIONS = 4
 DRAIN_S = 20.0
 """Longer than any call of the script, so a rolling restart has no excuse."""
 

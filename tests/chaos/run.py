@@ -32,6 +32,8 @@ class Options:
     protocol: str = "classic"
     shape: Shape = field(default_factory=Shape)
     pace: Pace = field(default_factory=Pace)
+    calm: bool = False
+    """No faults: what the load alone does to this machine."""
 
 
 class Clock:
@@ -54,7 +56,7 @@ def run(options: Options, folder: Path, say: Callable[[str], None]) -> tuple[Ver
         folder: empty; everything is written there, logs included.
         say: told how it goes.
     """
-    plan = draw_plan(options.seed, options.seconds, options.shape)
+    plan = () if options.calm else draw_plan(options.seed, options.seconds, options.shape)
     say(f"seed {options.seed}, {options.seconds:g} s, protocol {options.protocol}, {options.shape.brokers} broker(s)")
     for fault in plan:
         say(f"  {fault}")
@@ -90,7 +92,7 @@ def _rest(here: Cluster, load: Load, probes: Probes, tail: OutcomeTail, now_s: C
     collect.wait_until(lambda: all(job_id in tail.seen for job_id in accepted), SETTLE_S)
     settings = here.settings
     left = SETTLE_S - (now_s() - began)
-    collect.wait_until(lambda: not collect.lags(settings), max(5.0, left))
+    collect.wait_until(lambda: not collect.lags(settings), max(5.0, left), every_s=2.0)
     collect.wait_until(lambda: not _open_state(collect.state_keys(settings)), 15.0, every_s=2.0)
     settled = now_s() - began
     stats, asked_s = here.ask_provider("/stats"), now_s()

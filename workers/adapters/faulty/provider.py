@@ -257,6 +257,7 @@ def _json(status: int, content: Any) -> Reply:
 def _line(call: Call) -> dict[str, Any]:
     line = asdict(call)
     line["at_s"] = round(call.at_s, 4)
+    line["ended_s"] = None if call.ended_s is None else round(call.ended_s, 4)
     if not call.body:
         del line["body"]
     return line
