@@ -92,9 +92,24 @@ def lags(settings: Settings) -> dict[str, int]:
         committed = {(part.topic, part.partition): part.offset for part in answer.topic_partitions}
         places = [(topic, number) for topic in topics for number in range(settings.topics.partitions)]
         for place, end in ends(admin, places).items():
-            if lag := end - max(0, committed.get(place, 0)):
-                behind[f"{group} {place[0]}[{place[1]}]"] = lag
+            begin = max(0, committed.get(place, 0))
+            if end > begin and (group != names.orchestrator_group or _records(settings, *place, begin)):
+                behind[f"{group} {place[0]}[{place[1]}]"] = end - begin
     return behind
+
+
+def _records(settings: Settings, topic: str, partition: int, begin: int) -> bool:
+    """Whether there is a record from an offset on: a forwarded job leaves the marker of its transaction behind it."""
+    consumer = Consumer(reader(settings))
+    try:
+        consumer.assign([TopicPartition(topic, partition, begin)])
+        deadline = time.monotonic() + READ_S
+        while time.monotonic() < deadline:
+            for message in consumer.consume(1, 0.2):
+                return message.error() is None
+        return True
+    finally:
+        consumer.close()
 
 
 def state_keys(settings: Settings) -> list[str]:

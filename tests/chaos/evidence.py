@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.chaos.machine import Machine
 from tests.chaos.plan import Fault
 
 
@@ -113,6 +113,9 @@ class Probe:
 
     job_id: str
     partition: int
+    """Of ``jobs``."""
+    task_partition: int
+    """Of its pool's task topic."""
     acknowledged_s: float
     done_s: float | None
     """When its outcome could be read; None: it never could."""
@@ -154,4 +157,6 @@ class Evidence:
     settled_s: float = 0.0
     """How long after the end of the load everything was over."""
     settle_limit_s: float = 120.0
-    cpu: Mapping[str, float] = field(default_factory=dict)
+    slowest_ack_s: float = 0.0
+    """The longest wait for Kafka's acknowledgement of a probe."""
+    machine: Machine = field(default_factory=Machine)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.duplicates import Duplicate, duplicates, in_flight, too_many
 from tests.chaos.evidence import Evidence, Expectation, Letter, Seen, Submitted
+from tests.chaos.machine import Machine
 from tests.chaos.money import unpaid
 from tests.chaos.plan import Act
-from tests.chaos.stalls import Stall, stalls, too_long, worst_by_fault
+from tests.chaos.stalls import Stall, longest_wait_s, stalls, too_long, worst_by_fault
 
 STATE_STAYS = ("marker/", "cursor/", "workflow/")
 DOCUMENTED_EXITS = (0, 1, 3, 143)
@@ -45,7 +46,15 @@ class Verdict:
     """Processes that ended by themselves, with a documented code."""
     repeats: int
     """Outcomes written again for a repeated submission."""
-    cpu: Mapping[str, float] = field(default_factory=dict)
+    repeated_keys: int
+    """Calls at the provider minus distinct (task, attempt)."""
+    longest_wait_s: float
+    """Of one probe, queues included."""
+    settled_s: float
+    """From the end of the load until all was over."""
+    slowest_ack_s: float
+    """Kafka's own slowest acknowledgement of a probe."""
+    machine: Machine
 
 
 def judge(seen: Evidence) -> Verdict:
@@ -82,7 +91,11 @@ def judge(seen: Evidence) -> Verdict:
         faults=dict(Counter(f"{each.fault.act.value} {each.fault.role}" for each in seen.done)),
         own_exits=sum(not each.asked for each in seen.exits),
         repeats=sum(outcome.repeat for outcome in seen.outcomes),
-        cpu=seen.cpu,
+        repeated_keys=len(seen.calls) - len({call.key for call in seen.calls}),
+        longest_wait_s=longest_wait_s(seen.probes, end_s=end_s),
+        settled_s=seen.settled_s,
+        slowest_ack_s=seen.slowest_ack_s,
+        machine=seen.machine,
     )
 
 

@@ -123,10 +123,9 @@ class _Dealer:
 
     def _scale(self, sizes: tuple[tuple[Role, int], ...]) -> Iterator[Fault]:
         changed = [(role, count) for role, count in sizes if count != self._sizes[role]]
-        for role, count in changed:
+        for role, count in changed:  # One role after the other: new processes take CPU that others need.
             yield Fault(self._number, self._at_s, Act.SCALE, role, count=count)
             self._sizes[role] = count
-        if changed:
             self._next(GAP_S)
 
     def _fault(self, act: Act, role: Role) -> Fault:

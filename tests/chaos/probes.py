@@ -30,6 +30,7 @@ class Probes:
         self._tail = tail
         self._now_s = now_s
         self._partitions = settings.topics.partitions
+        self._task_partitions = settings.topics.task_partitions
         self._writer = JobWriter(settings)
         self._numbers = itertools.count()
         self._unacknowledged = dict.fromkeys(range(self._partitions), 0)
@@ -50,7 +51,7 @@ class Probes:
     def results(self) -> list[Probe]:
         """Return every acknowledged probe, and when it was answered."""
         return [
-            Probe(job_id, partition, at_s, self._tail.seen.get(job_id))
+            Probe(job_id, partition, self._task_at(job_id), at_s, self._tail.seen.get(job_id))
             for job_id, (partition, at_s) in self._acknowledged.items()
         ]
 
@@ -84,6 +85,9 @@ class Probes:
 
         body = {"workflow": "one-noop@1", "input": {"text": job_id}, "lane": "interactive", "tenant": "probe"}
         self._writer.write(job_id, json.dumps(body).encode(), acknowledged)
+
+    def _task_at(self, job_id: str) -> int:
+        return home_partition(f"{job_id}/say/0", self._task_partitions)
 
     def _id_at(self, partition: int) -> str:
         number = next(self._numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.chaos.faults import Injector
 from tests.chaos.jobs import JobSource
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.load import Load, Pace
+from tests.chaos.machine import Watch
 from tests.chaos.plan import Shape, draw_plan
 from tests.chaos.probes import Probes
 from tests.chaos.tail import OutcomeTail
@@ -66,18 +68,20 @@ def run(options: Options, folder: Path, say: Callable[[str], None]) -> tuple[Ver
         names = [here.start(role, number) for role, count in options.shape.small for number in range(count)]
         if late := here.fleet.wait_ready(names, READY_S):
             raise TimeoutError(f"not ready within {READY_S:g} s: {', '.join(late)}; see {folder / 'logs'}")
-        with OutcomeTail(here.settings, now_s) as tail:
+        with OutcomeTail(here.settings, now_s) as tail, ExitStack() as held:
             load = Load(here.settings, JobSource(options.seed), options.pace, tail, now_s)
             probes = Probes(here.settings, tail, now_s)
             injector = Injector(here, now_s, say)
             now_s.begin()
+            watch = held.enter_context(Watch(lambda: say(_so_far(load, probes, tail, now_s))))
             load.start()
             probes.start()
             injector.run(plan)
             time.sleep(max(0.0, options.seconds - now_s()))
             say(f"{now_s():6.1f} s  the load ends: {len(load.submitted)} jobs, {len(probes.submitted)} probes")
+            machine = watch.figures()
             evidence = _rest(here, load, probes, tail, now_s)
-        evidence.done = injector.done
+        evidence.done, evidence.machine = injector.done, machine
     evidence.exits = here.fleet.exits
     return judge(evidence), evidence
 
@@ -108,8 +112,13 @@ def _rest(here: Cluster, load: Load, probes: Probes, tail: OutcomeTail, now_s: C
         state_keys=collect.state_keys(settings),
         settled_s=settled,
         settle_limit_s=SETTLE_S + 60.0,
-        cpu={"cores": float(os.cpu_count() or 0), "unknown_acks": float(load.unknown), "ack_s": probes.slowest_ack_s},
+        slowest_ack_s=probes.slowest_ack_s,
     )
+
+
+def _so_far(load: Load, probes: Probes, tail: OutcomeTail, now_s: Clock) -> str:
+    jobs, answered = len(load.submitted) + len(probes.submitted), len(tail.seen)
+    return f"{now_s():6.1f} s      {jobs} submitted, {answered} answered; load average {os.getloadavg()[0]:.1f}"
 
 
 def _open_state(keys: list[str]) -> list[str]:
