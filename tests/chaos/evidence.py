@@ -134,9 +134,27 @@ class Exit:
     """Its last lines, where it was not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Which run it was."""
+
+    date: str = ""
+    """When it began, UTC, to the minute."""
+    version: str = ""
+    """Of Headrace."""
+    kafka: str = ""
+    """Version of Apache Kafka."""
+    protocol: str = "classic"
+    seed: int = 0
+    seconds: float = 0.0
+    brokers: int = 3
+
+
 @dataclass(slots=True)
 class Evidence:
     """All of it."""
+
+    run: Run = field(default_factory=Run)
 
     submitted: dict[str, Submitted] = field(default_factory=dict)
     """By job id; probes are among them."""

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from headrace import __version__
+from headrace.runtime.kafka_jars import kafka_version
 from tests.chaos import collect
 from tests.chaos.cluster import READY_S, Cluster, cluster
-from tests.chaos.evidence import Evidence
+from tests.chaos.evidence import Evidence, Run
 from tests.chaos.faults import Injector
 from tests.chaos.jobs import JobSource
-from tests.chaos.judge import Verdict, judge
 from tests.chaos.load import Load, Pace
 from tests.chaos.machine import Watch
 from tests.chaos.plan import Shape, draw_plan
@@ -51,7 +53,7 @@ class Clock:
         self._zero = time.monotonic()
 
 
-def run(options: Options, folder: Path, say: Callable[[str], None]) -> tuple[Verdict, Evidence]:
+def run(options: Options, folder: Path, say: Callable[[str], None]) -> Evidence:
     """Do it all.
 
     Args:
@@ -62,7 +64,7 @@ def run(options: Options, folder: Path, say: Callable[[str], None]) -> tuple[Ver
     say(f"seed {options.seed}, {options.seconds:g} s, protocol {options.protocol}, {options.shape.brokers} broker(s)")
     for fault in plan:
         say(f"  {fault}")
-    now_s = Clock()
+    now_s, began = Clock(), datetime.now(UTC)
     brokers = options.shape.brokers
     with cluster(folder, brokers=brokers, protocol=options.protocol, now_s=now_s) as here:
         names = [here.start(role, number) for role, count in options.shape.small for number in range(count)]
@@ -81,9 +83,21 @@ def run(options: Options, folder: Path, say: Callable[[str], None]) -> tuple[Ver
             say(f"{now_s():6.1f} s  the load ends: {len(load.submitted)} jobs, {len(probes.submitted)} probes")
             machine = watch.figures()
             evidence = _rest(here, load, probes, tail, now_s)
-        evidence.done, evidence.machine = injector.done, machine
+        evidence.run, evidence.done, evidence.machine = _named(options, began), injector.done, machine
     evidence.exits = here.fleet.exits
-    return judge(evidence), evidence
+    return evidence
+
+
+def _named(options: Options, began: datetime) -> Run:
+    return Run(
+        date=f"{began:%Y-%m-%d %H:%M}",
+        version=__version__,
+        kafka=kafka_version(),
+        protocol=options.protocol,
+        seed=options.seed,
+        seconds=options.seconds,
+        brokers=options.shape.brokers,
+    )
 
 
 def _rest(here: Cluster, load: Load, probes: Probes, tail: OutcomeTail, now_s: Clock) -> Evidence:
