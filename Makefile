@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint lock schemas clean
+.PHONY: help setup demo test chaos lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+chaos: $(STAMP) ## kill, pause, restart and scale everything for 5 minutes with each protocol; writes docs/reliability-record.md (SEED=n)
+	@$(BIN)/python -m tests.chaos --protocol both $(if $(SEED),--seed $(SEED)) --record docs/reliability-record.md
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export
