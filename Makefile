@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test chaos lint lock schemas clean
+.PHONY: help setup demo test chaos trouble nightly lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,11 @@ test: $(STAMP) ## all tests, on a real Apache Kafka
 
 chaos: $(STAMP) ## kill, pause, restart and scale everything for 5 minutes with each protocol; writes docs/reliability-record.md (SEED=n)
 	@$(BIN)/python -m tests.chaos --protocol both $(if $(SEED),--seed $(SEED)) --record docs/reliability-record.md
+
+trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
+	@$(BIN)/python -m pytest tests/trouble
+
+nightly: trouble ## what takes longer than make test may
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export

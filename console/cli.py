@@ -19,6 +19,7 @@ from headrace.console.commands import (
     kafka,
     lag,
     local,
+    objects,
     services,
     submit,
     topics,
@@ -75,6 +76,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command(rich_help_panel="Operate")(lag.lag)
     app.add_typer(topics.app, rich_help_panel="Operate")
     app.add_typer(dead_letters.app, rich_help_panel="Operate")
+    app.add_typer(objects.app, rich_help_panel="Operate")
     app.add_typer(config.app, rich_help_panel="Operate")
     app.command(rich_help_panel="Operate")(doctor.doctor)
     app.command(rich_help_panel="Run")(services.orchestrator)

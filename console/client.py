@@ -19,17 +19,21 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from headrace.console.input_size import travelling
+from headrace.console.item_parts import PART_BYTES
+from headrace.console.item_upload import Items, Watch, upload_items
 from headrace.console.job_reader import read_outcome, read_report
 from headrace.console.job_report import JobReport
 from headrace.console.outcome_tail import OutcomeTail
 from headrace.console.reader import TopicReader
 from headrace.runtime.kafka import producer_config, wait_for_broker
+from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import new_traceparent
 from headrace.schemas.codec import TRACE_HEADERS, decode, encode, schema_headers
-from headrace.schemas.errors import ConfigError, ContractError, DependencyUnavailable
+from headrace.schemas.errors import ConfigError, ContractError, DecodeError, DependencyUnavailable
 from headrace.schemas.ids import check_job_id, home_partition
-from headrace.schemas.messages import Outcome, Submission
+from headrace.schemas.messages import ItemsRef, Outcome, Submission
 
 ACK_TIMEOUT_S = 30.0
 """How long a submission waits for Kafka's acknowledgement."""
@@ -63,45 +67,82 @@ class HeadraceClient:
         config = {**producer_config(self._settings, "client"), "linger.ms": 0, "message.timeout.ms": 30_000}
         self._producer = Producer(config)
         self._tail: OutcomeTail | None = None
+        self._objects: ObjectStore | None = None
 
     def submit(
         self,
         workflow: str | dict[str, Any],
         input: dict[str, Any] | None = None,
         *,
+        items: Items | ItemsRef | None = None,
         job_id: str | None = None,
         deadline: datetime | str | None = None,
         **options: Any,
     ) -> str:
         """Submit a job and return its id once Kafka has acknowledged it.
 
+        An input that is too large to travel inline goes through the object store by itself.
+
         Args:
             workflow: ``name@version``, ``name`` (the newest version), or a whole workflow.
             input: the workflow's input.
+            items: what templates see as ``input.items``, where it is long: values, a file of JSON Lines, or what
+                `upload_items` returned. It goes through the object store in parts and is never in memory as a whole.
             job_id: the idempotency key: submitting it again starts nothing new. A random one where left out.
             deadline: after this moment the job ends as ``expired``; with a time zone.
             options: ``tenant``, ``lane``, ``priority``, ``budget``, ``sensitivity``, ``labels``, as in `Submission`.
 
         Raises:
             DecodeError: a value that the contract does not allow; the message names each.
-            DependencyUnavailable: no acknowledgement. The job may have been written all the same: submit again with
-                the same ``job_id``.
+            ContractError: it is larger than a job may be.
+            ConfigError: items that are no JSON; or something needs the extra ``objects``, which is not installed.
+            DependencyUnavailable: no acknowledgement, or the object store does not answer. The job may have been
+                written all the same: submit again with the same ``job_id``.
         """
         plain = {"workflow": workflow, "input": input or {}, "job_id": job_id, "deadline": deadline, **options}
         given = {name: value for name, value in plain.items() if value is not None}
         text = json.dumps(given, ensure_ascii=False, default=_plain_value)
-        return self.send(decode(Submission, text.encode()))
+        submission = decode(Submission, text.encode())
+        return self.send(submission if items is None else self.with_items(submission, items))
+
+    def upload_items(self, items: Items, *, part_bytes: int = PART_BYTES, watch: Watch | None = None) -> ItemsRef:
+        """Store items in parts and return their reference, for one job or several. Parts that are there are not sent.
+
+        Args:
+            items: values, or the path of a file of JSON Lines.
+            part_bytes: about how large the parts are.
+            watch: told after each part.
+
+        Raises:
+            ConfigError: lines that are no JSON (up to ten are named), no items, too many, or no extra ``objects``.
+            DependencyUnavailable: the object store does not answer.
+        """
+        return upload_items(self._store(), items, part_bytes=part_bytes, watch=watch or (lambda _progress: None))
+
+    def with_items(self, submission: Submission, items: Items | ItemsRef, **options: Any) -> Submission:
+        """Return a submission with its items by reference, uploaded where they are not yet.
+
+        Raises:
+            DecodeError: the submission has items already.
+            ConfigError, DependencyUnavailable: as `upload_items`.
+        """
+        if submission.items is not None or "items" in submission.input:
+            raise DecodeError("the items are given twice, in the submission and beside it", "leave one out")
+        ref = items if isinstance(items, ItemsRef) else self.upload_items(items, **options)
+        return submission.model_copy(update={"items": ref})
 
     def send(self, submission: Submission) -> str:
         """Write a submission to its home partition and return its job id; a job without one gets a random one.
 
         Raises:
             DecodeError: the job id is not legal.
-            ContractError: it is larger than Kafka takes.
-            DependencyUnavailable: no acknowledgement.
+            ContractError: it is larger than a job may be, or than Kafka takes.
+            ConfigError: its input needs the object store, and the extra ``objects`` is not installed.
+            DependencyUnavailable: no acknowledgement, or the object store does not answer.
         """
         job_id = check_job_id(submission.job_id or str(uuid.uuid4()))
         if submission.type == "job":
+            submission = travelling(submission, self._store, inline_bytes=self._settings.objects.inline_bytes)
             self._outcomes().expect(job_id)
         self._write(job_id, encode(submission.model_copy(update={"job_id": job_id})))
         return job_id
@@ -147,6 +188,12 @@ class HeadraceClient:
             job_id: self.outcome(job_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
             for job_id in job_ids
         }
+
+    def _store(self) -> ObjectStore:
+        """Return the object store, opened at the first need."""
+        if self._objects is None:
+            self._objects = open_objects(self._settings)
+        return self._objects
 
     def _outcomes(self) -> OutcomeTail:
         """Return the reader at the tail of ``outcomes``, opened at the first need and kept: opening costs 20 ms."""

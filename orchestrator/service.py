@@ -1,8 +1,8 @@
 """An orchestrator process from start to end.
 
-Start: 1 pools and workflows load · 2 the broker answers and the topics are right · 3 a producer takes over its id ·
-4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is finished, the
-group is left. A second signal exits at once: what is open is aborted by the successor.
+Start: 1 pools and workflows load · 2 the broker answers; its topics, rights and limits are right · 3 a producer takes
+over its id · 4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is
+finished, the group is left. A second signal exits at once: what is open is aborted by the successor.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core import machine
-from headrace.orchestrator.core.acceptance import content_hash
+from headrace.orchestrator.core.acceptance import submission_hash
 from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.view import Environment, Limits
 from headrace.orchestrator.core.window import DispatchWindow
@@ -36,23 +35,31 @@ from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.lost_tasks import LostTasks, live_of
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
+from headrace.orchestrator.shell.payloads import Payloads
 from headrace.orchestrator.shell.restore import Restorer
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.sweeper import Sweeper
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import ClientConfig, group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.kafka_watch import KafkaWatch
+from headrace.runtime.needs import orchestrator_needs
+from headrace.runtime.object_retention import retention_problems, topic_retentions
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
+from headrace.runtime.start_checks import check_kafka
 from headrace.runtime.topic_limits import max_message_bytes
 from headrace.runtime.topic_plan import ensure_topics
 from headrace.runtime.transaction import TransactionSession, abort_orphan
-from headrace.schemas.errors import ConfigError
+from headrace.schemas.errors import ConfigError, ContractError
 from headrace.schemas.pools import PoolsFile
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -67,7 +74,7 @@ def now_ms() -> int:
 
 
 def environment_for(
-    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, objects: ObjectStore | None
+    settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, payloads: Payloads | None
 ) -> Environment:
     """Return what decisions need, with the functions of this process in it."""
 
@@ -79,9 +86,9 @@ def environment_for(
         return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow)
 
     def load(ref: Any) -> bytes:
-        if objects is None:
-            raise ConfigError("a payload lies in an object store", "install the extra `objects`")
-        return objects.get(ref)
+        if payloads is None:
+            raise ContractError("a payload lies in an object store", "install the extra `objects`", kind="gone")
+        return payloads.load(ref)
 
     rule, _ = token_counter()
     counters = {name: count for name in ("chars4", rule) if (count := counter_named(name)) is not None}
@@ -93,6 +100,7 @@ def environment_for(
             inline_bytes=settings.objects.inline_bytes,
             item_inline_bytes=settings.objects.item_inline_bytes,
             retention_ms=limits.retention_s * 1000,
+            max_value_bytes=settings.objects.cache_bytes,
             queue_limit_ms=limits.queue_limit_s * 1000,
             lost_grace_ms=int(limits.lost_grace_s * 1000),
             max_kills=limits.max_kills,
@@ -104,19 +112,28 @@ def environment_for(
         counters=counters,
         tokens_rule=rule,
         public_pools=tuple(name for name, pool in pools.pools.items() if pools.endpoints[pool.endpoint].public),
-        objects=objects is not None,
+        objects=payloads is not None,
+        expect=payloads.expect if payloads is not None else lambda _refs: None,
     )
 
 
 def object_store(settings: Settings) -> ObjectStore | None:
-    """Return the object store, or None where the extra is not installed."""
+    """Return the object store, or None where the extra is not installed.
+
+    Raises:
+        ConfigError: it cannot be opened, or keeps objects for less long than the topics that refer to them.
+    """
     try:
-        return open_objects(settings)
+        store = open_objects(settings)
     except ConfigError as error:
         if settings.objects.url:
             raise
         log.warning("objects.missing", error=error.message)
         return None
+    kept = topic_retentions(settings)
+    if problems := retention_problems(settings.objects.retention_s, kept, markers_s=settings.orchestrator.retention_s):
+        raise ConfigError("; ".join(problems), "raise objects.retention_s, or lower topics.retention_ms")
+    return store
 
 
 class Orchestrator:
@@ -127,7 +144,7 @@ class Orchestrator:
         slot: names its transactional id and its static member.
         pools: the pools file.
         environment: what decisions need.
-        objects: the object store, or None.
+        payloads: the object store as the loop uses it, or None.
         admin: an admin client of a broker that answers, with topics that are right.
     """
 
@@ -138,33 +155,35 @@ class Orchestrator:
         slot: Slot,
         pools: PoolsFile,
         environment: Environment,
-        objects: ObjectStore | None,
+        payloads: Payloads | None,
         admin: AdminClient,
     ) -> None:
         topics, names = settings.topic_names, list(pools.pools)
         self.beats = Heartbeats()
         self.working: dict[int, Partition] = {}
         transactional = transactional_config(settings, topics.transactional_id(slot.name))
-        self._session = TransactionSession(transactional, track=topics.state)
-        self._consumer = group_consumer(settings, slot)
+        self._session = TransactionSession(transactional, track=topics.state, waiting=self._wait)
         assignment = Assignment(topics, incremental=settings.kafka.group_protocol == "consumer")
-        assignment.subscribe(self._consumer)
+        self._membership = membership = Membership(member_config(settings, slot), assignment)
         sizes = max_message_bytes(admin, settings, names)
         inline = settings.objects.inline_bytes
-        encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=objects)
+        encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads)
         decider = make_decider(settings, slot, encoder=encoder, working=self.working, job_bytes=sizes.get(topics.jobs))
         by = process_name(slot)
         mender = Mender(
             decider, encoder=encoder, partitions=self.working, state=topics.state, by=by, now_ms=now_ms
         )  # fmt: skip
-        self.watch = GroupWatch(admin, topics, names, lambda: live_of(list(self.working.values())) > 0)
+        self.groups = GroupReader(settings, "orchestrator-groups")
+        self.watch = GroupWatch(admin, self.groups, topics, names, lambda: live_of(list(self.working.values())) > 0)
         lost = LostTasks(self.watch, decider.channel_of, environment.limits, now_ms)
-        read = Input(self._consumer, assignment=assignment, working=self.working, results=topics.results)
-        group = self._consumer.consumer_group_metadata
-        writer = Writer(self._session, encoder=encoder, working=self.working, topics=topics, group=group)
+        read = Input(membership, assignment=assignment, working=self.working, results=topics.results)
+        group = membership.metadata
+        settle = payloads.settle if payloads is not None else lambda: None
+        writer = Writer(self._session, encoder=encoder, working=self.working, topics=topics, group=group, settle=settle)
         ownership = Ownership(
             self.working,
             assignment=assignment,
+            membership=membership,
             restorer=make_restorer(settings, transactional, admin),
             session=self._session,
             writer=writer,
@@ -182,11 +201,24 @@ class Orchestrator:
             decider=decider,
             mender=mender,
             writer=writer,
-            clock=LogClock(admin, topics.results, self._consumer),
+            clock=LogClock(admin, topics.results, membership),
             lost=lost,
             now_ms=now_ms,
-            beat=lambda: self.beats.beat("loop"),
+            beat=self._beat,
         )
+        self._payloads = payloads
+
+    def _beat(self) -> None:
+        self.beats.beat("loop")
+        if self._payloads is not None:
+            self._payloads.begin_round()
+
+    def ready(self) -> str | None:
+        """Return why this instance is not ready, or None."""
+        return self.loop.ready() or (self._payloads.trouble() if self._payloads is not None else None)
+
+    def _wait(self, seconds: float) -> None:
+        self.loop.waiting(seconds)
 
     def run(self) -> None:
         """Work until told to stop, then leave the group.
@@ -197,9 +229,10 @@ class Orchestrator:
         try:
             self._session.open()
             self.loop.run()
+            self._membership.leave()
         finally:
             self._session.close()
-            self._consumer.close()
+            self._membership.close()
 
 
 def process_name(slot: Slot) -> str:
@@ -207,17 +240,15 @@ def process_name(slot: Slot) -> str:
     return f"orchestrator-{slot.name}"
 
 
-def group_consumer(settings: Settings, slot: Slot) -> Any:
-    """Return the consumer of ``jobs`` and ``results``, a static member named after the slot."""
-    topics = settings.topic_names
-    return Consumer(
-        {
-            **group_config(settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"),
-            # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
-            "auto.offset.reset": "error",
-            "queued.min.messages": PREFETCH_RECORDS,
-        }
-    )
+def member_config(settings: Settings, slot: Slot) -> ClientConfig:
+    """Return the options of the consumer of ``jobs`` and ``results``, a static member named after the slot."""
+    group = settings.topic_names.orchestrator_group
+    return {
+        **group_config(settings, "orchestrator", group, instance=slot.name, assignor="range"),
+        # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
+        "auto.offset.reset": "error",
+        "queued.min.messages": PREFETCH_RECORDS,
+    }
 
 
 def make_decider(
@@ -227,7 +258,7 @@ def make_decider(
     limits = settings.orchestrator
     intake = Intake(
         partitions=settings.topics.partitions,
-        content_hash=content_hash,
+        content_hash=submission_hash,
         jitter=random.random,
         max_bytes=min(DEFAULT_MAX_BYTES, job_bytes or DEFAULT_MAX_BYTES),  # The producer's own limit is the first.
     )
@@ -265,25 +296,44 @@ def run_orchestrator(settings: Settings) -> int:
     pools = load_pools(settings.pools_file)
     catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools)
     objects = object_store(settings)
-    environment = environment_for(settings, pools, catalogue, objects)
+    payloads = None
+    if objects is not None:
+        payloads = Payloads(objects, cache_bytes=settings.objects.cache_bytes, written_s=objects.refresh_s)
+    environment = environment_for(settings, pools, catalogue, payloads)
     admin = wait_for_broker(settings)
     ensure_topics(admin, settings, list(pools.pools))
+    check_kafka(admin, settings, orchestrator_needs(settings, pools.pools))
     with ExitStack() as held:
         slot = claim_slot(settings)
         held.callback(slot.release)
-        instance = Orchestrator(settings, slot=slot, pools=pools, environment=environment, objects=objects, admin=admin)
+        instance = Orchestrator(
+            settings, slot=slot, pools=pools, environment=environment, payloads=payloads, admin=admin
+        )
         _watch_signals(instance.loop)
+        watch = KafkaWatch(admin, settings.topic_names.companions)
+        watch.start()
+        held.callback(watch.close)
         server = AdminServer(
             settings.admin,
             "orchestrator",
             live=instance.beats.stale,
-            ready=instance.loop.ready,
+            ready=lambda: watch.problem() or instance.ready(),
             info={"slot": slot.name},
         )
         held.callback(server.close)
-        lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
+        if payloads is not None:
+            held.callback(payloads.close)
+        held.callback(instance.groups.close)
+        lag = LagExporter(
+            admin, instance.groups, settings.topic_names, list(pools.pools), lambda: 0 in instance.working
+        )
         lag.start()
         held.callback(lag.close)
+        if objects is not None and settings.objects.sweep:
+            kept_s = settings.objects.retention_s
+            sweeper = Sweeper(objects, older_than_s=kept_s, responsible=lambda: 0 in instance.working)
+            sweeper.start()
+            held.callback(sweeper.close)
         instance.watch.start()
         held.callback(instance.watch.close)
         log.info("orchestrator.started", slot=slot.name, workflows=catalogue.refs())

@@ -59,6 +59,15 @@ def _histogram(
     return Histogram(full, meaning, labels, registry=REGISTRY, buckets=buckets)
 
 
+TROUBLE_SECONDS = _gauge(
+    "trouble_seconds", "seconds", ("kind",), "How long work has been kept back now, by what keeps it; 0: nothing."
+)
+TAKEOVER_SECONDS = _gauge(
+    "takeover_seconds",
+    "seconds",
+    (),
+    "How long a killed member's partitions idle by the group's timeouts; -1: unknown.",
+)
 BUILD_INFO = _gauge("build_info", "1", ("version", "service"), "Always 1; the labels say what runs.")
 
 # Workers
@@ -134,6 +143,13 @@ TRANSACTION_RECORDS = _histogram(
 RESTORE_SECONDS = _histogram(
     "restore_seconds", (), "Rebuilding one partition's state after an assignment.", CALL_BUCKETS
 )
+OBJECTS = _counter(
+    "object_requests_total",
+    "requests",
+    ("verb", "outcome"),
+    "Reads and writes of the object store: ok, failed, or lost.",
+)
+SWEPT = _counter("objects_swept_total", "objects", (), "Objects that the sweep deleted.")
 LAG = _gauge(
     "consumer_lag_records", "records", ("pool", "lane"), "Tasks on the topic that wait or run and are not done."
 )

@@ -78,10 +78,27 @@ class ObjectSettings(_Group):
 
     url: str = ""
     """Object store, ``s3://…``, ``gs://…``, ``az://…``, ``file:///…``; empty: a folder of this user."""
-    inline_bytes: int = Field(default=262_144, ge=1_024, le=900_000)
-    """Above this a payload travels as a reference."""
+    client_options: dict[str, str | bool] = Field(default_factory=dict)
+    """obstore's options of the HTTP client: ``allow_http`` (an endpoint without TLS), ``proxy_url``, ``timeout``, …"""
+    inline_bytes: int = Field(default=262_144, ge=1_024, le=400_000)
+    """Above this a payload travels as a reference. (A marker holds an outcome with its quotes escaped: twice this.)"""
     item_inline_bytes: int = Field(default=4_096, ge=256, le=262_144)
     """Above this a finished item's output is kept as a reference."""
+    cache_bytes: int = Field(default=67_108_864, ge=16_777_216)
+    """What an orchestrator keeps of objects in memory, to read each once; all outputs of one step fit in it."""
+    retention_s: int = Field(default=3_024_000, ge=60)
+    """Objects older than this are swept; longer than every topic that refers to them keeps its records (35 days)."""
+    sweep: bool = True
+    """Whether the orchestrator that owns partition 0 sweeps once a day; off where a bucket's lifecycle rule does it."""
+
+    @model_validator(mode="after")
+    def _items_fit_inline(self) -> ObjectSettings:
+        if self.item_inline_bytes > self.inline_bytes:
+            raise ValueError(
+                f"objects.item_inline_bytes {self.item_inline_bytes} must be at most "
+                f"objects.inline_bytes {self.inline_bytes}"
+            )
+        return self
 
 
 class OrchestratorSettings(_Group):

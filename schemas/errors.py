@@ -129,6 +129,7 @@ class ErrorKind(StrEnum):
     INVALID_INPUT = "invalid_input"
     UNKNOWN_POOL = "unknown_pool"
     TOO_LARGE = "too_large"
+    PAYLOAD_LOST = "payload_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ KINDS: dict[ErrorKind, KindRule] = {
     ErrorKind.INVALID_INPUT: KindRule(False, "The input does not fit the workflow's input schema."),
     ErrorKind.UNKNOWN_POOL: KindRule(False, "The workflow names a pool that the pools file lacks."),
     ErrorKind.TOO_LARGE: KindRule(False, "The job is above a size limit."),
+    ErrorKind.PAYLOAD_LOST: KindRule(False, "A payload is gone from the object store, or is not what was stored."),
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from headrace.schemas.base import Lane, ObjectRef, Sensitivity
+from headrace.schemas.errors import ContractError
+from headrace.schemas.object_keys import KEY_PATTERN, MAX_KEY_LENGTH, MAX_OBJECT_BYTES, check_object_key
 
 MAX_LABELS = 32
 MAX_AMOUNT = 10**15
@@ -14,7 +16,12 @@ MAX_AMOUNT = 10**15
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 LabelText = Annotated[str, StringConstraints(max_length=1_000)]
 WorkflowName = Annotated[str, StringConstraints(max_length=200)]
-MAX_PART_BYTES = 67_108_864
+MAX_PART_BYTES = MAX_OBJECT_BYTES
+MAX_PARTS = 2_000
+MAX_ITEMS = 1_000_000
+"""Of one job, and of one step: ids and records are bounded with it."""
+MAX_JOB_BYTES = 16_777_216
+"""Largest input of a job, as canonical JSON; and largest item."""
 
 
 class Budget(BaseModel):
@@ -55,14 +62,19 @@ class ItemsPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    key: str = Field(max_length=500)
-    """Where it lies in the object store; `headrace submit --items` takes ``sha256/<hex>``."""
+    key: str = Field(max_length=MAX_KEY_LENGTH, pattern=KEY_PATTERN)
+    """Where it lies below the root of the object store; `headrace submit --items` takes ``sha256/<hex>``."""
     size_bytes: int = Field(ge=1, le=MAX_PART_BYTES)
     """Its size. A part is read as a whole when its first item is dispatched, so this bounds the memory of a job."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """Its checksum, checked on every read."""
-    items: int = Field(ge=1, le=1_000_000)
+    items: int = Field(ge=1, le=MAX_ITEMS)
     """How many lines it has."""
+
+    @property
+    def ref(self) -> ObjectRef:
+        """The part as a claim check."""
+        return ObjectRef(key=self.key, size_bytes=self.size_bytes, sha256=self.sha256)
 
 
 class ItemsRef(BaseModel):
@@ -70,8 +82,13 @@ class ItemsRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    parts: tuple[ItemsPart, ...] = Field(min_length=1, max_length=2_000)
+    parts: tuple[ItemsPart, ...] = Field(min_length=1, max_length=MAX_PARTS)
     """In the order of the items."""
+
+    @property
+    def total(self) -> int:
+        """How many items there are in all parts."""
+        return sum(part.items for part in self.parts)
 
 
 class Submission(BaseModel):
@@ -109,3 +126,16 @@ class Submission(BaseModel):
     """The name of a signal; of a redrive: the task's id."""
     payload: Any = None
     """The content of a signal; of a redrive: ``pool`` or ``messages`` to take in place of the task's own."""
+
+    @model_validator(mode="after")
+    def _is_given_once(self) -> Self:
+        if self.input_ref is not None:
+            if self.input:
+                raise ValueError("input and input_ref are both given: leave one out")
+            try:
+                check_object_key(self.input_ref.key)
+            except ContractError as error:
+                raise ValueError(f"input_ref: {error.message}: {error.hint}") from None
+        if self.items is not None and "items" in self.input:
+            raise ValueError("the items are given twice, in input.items and by reference in items: leave one out")
+        return self

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.orchestrator.core import machine
-from headrace.orchestrator.core.acceptance import content_hash
+from headrace.orchestrator.core.acceptance import submission_hash
 from headrace.orchestrator.core.events import ClosingResumed, Event
 from headrace.orchestrator.core.view import Environment
 from headrace.orchestrator.core.window import DispatchWindow
@@ -57,7 +57,7 @@ class Instance:
         )
         self.decider = Decider(
             machine,
-            intake=Intake(partitions=self.partitions, content_hash=content_hash, jitter=lambda: 0.0),
+            intake=Intake(partitions=self.partitions, content_hash=submission_hash, jitter=lambda: 0.0),
             encoder=self.encoder,
             window=DispatchWindow(100),
             partitions=working,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
-from headrace.orchestrator.core.acceptance import content_hash
+from headrace.orchestrator.core.acceptance import submission_hash
 from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, StoreObject
 from headrace.orchestrator.core.events import (
     ClosingResumed,
@@ -26,8 +27,9 @@ from headrace.orchestrator.core.record_codec import decode_record, encode_record
 from headrace.orchestrator.core.state import Decision, JobHeader, Phase, StateRecord, job_key
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView, Limits
 from headrace.orchestrator.core.window import DispatchWindow
-from headrace.schemas.errors import ContractError
-from headrace.schemas.messages import ObjectRef, Outcome, Result, Submission, Task, Usage
+from headrace.schemas.errors import ContractError, DependencyUnavailable
+from headrace.schemas.messages import ItemsPart, ItemsRef, ObjectRef, Outcome, Result, Submission, Task, Usage
+from headrace.schemas.object_keys import claim_check
 from headrace.schemas.pools import Pool, Price
 
 POOLS = {
@@ -68,6 +70,10 @@ class World:
     def __post_init__(self) -> None:
         self.records: dict[str, StateRecord] = {}
         self.objects: dict[str, bytes] = {}
+        self.down = False
+        """Whether the object store does not answer."""
+        self.loaded: list[str] = []
+        """Keys of objects that decisions read, in order."""
         self.memos: dict[str, JobMemo] = {}
         self.window = DispatchWindow(self.pool_window)
         self.tasks: list[Task] = []
@@ -81,11 +87,36 @@ class World:
             limits=self.limits,
             resolve=self._resolve,
             compile=cache(self._compile),
-            load=lambda ref: self.objects[ref.key],
+            load=self._load,
             counters={"chars4": lambda text: -(-len(text) // 4)},
             tokens_rule="chars4",
             public_pools=self.public_pools,
         )
+
+    def _load(self, ref: ObjectRef) -> bytes:
+        if self.down:
+            raise DependencyUnavailable("the store does not answer")
+        if ref.key not in self.objects:
+            raise ContractError(f"object {ref.key} is not in the world", "was it swept?", kind="gone")
+        self.loaded.append(ref.key)
+        data = self.objects[ref.key]
+        if sha256(data).hexdigest() != ref.sha256:
+            raise ContractError(f"object {ref.key} is not what its reference says", kind="checksum")
+        return data
+
+    def keep(self, data: bytes) -> ObjectRef:
+        """Lay an object into the store, as a producer does."""
+        ref = claim_check(data)
+        self.objects[ref.key] = data
+        return ref
+
+    def keep_items(self, *parts: Sequence[Any]) -> ItemsRef:
+        """Lay items into the store, each list as one part."""
+        return ItemsRef(parts=tuple(self._keep_part(items) for items in parts))
+
+    def _keep_part(self, items: Sequence[Any]) -> ItemsPart:
+        ref = self.keep(b"".join(json.dumps(item).encode() + b"\n" for item in items))
+        return ItemsPart(key=ref.key, size_bytes=ref.size_bytes, sha256=ref.sha256, items=len(items))
 
     def _resolve(self, workflow: str | dict[str, Any]) -> dict[str, Any]:
         if isinstance(workflow, dict):
@@ -120,12 +151,23 @@ class World:
             if isinstance(effect, DispatchTask):
                 self.tasks.append(effect.task)
                 self.dispatched.append(effect.task)
-        self.window.update(job_id, standing(view))
+        self.stand(job_id)
         return decision
 
-    def submit(self, job_id: str, workflow: str | dict[str, Any], input: dict[str, Any], **fields: Any) -> Decision:
-        submission = Submission(job_id=job_id, workflow=workflow, input=input, **fields)
-        return self.take(job_id, JobSubmitted(submission, content_hash(workflow, input), self.now_ms))
+    def stand(self, job_id: str) -> None:
+        """Set where a job stands with the window, as a take-over does."""
+        self.window.update(job_id, standing(self.view(job_id)))
+
+    def submit(
+        self, job_id: str, workflow: str | dict[str, Any], input: dict[str, Any] | None = None, **fields: Any
+    ) -> Decision:
+        submission = Submission(job_id=job_id, workflow=workflow, input=input or {}, **fields)
+        return self.take(job_id, JobSubmitted(submission, submission_hash(submission), self.now_ms))
+
+    def deal_once(self, at_most: int = 10_000) -> None:
+        """Deal one round."""
+        for grant in self.window.deal(at_most):
+            self.take(grant.job_id, DispatchGranted(grant.step, grant.count))
 
     def deal(self) -> None:
         while grants := self.window.deal(10_000):

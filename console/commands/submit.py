@@ -12,14 +12,25 @@ import typer
 from headrace.console.options import Prefix, Servers, connected, parse_labels
 
 if TYPE_CHECKING:
+    from headrace.console.client import HeadraceClient
     from headrace.schemas.messages import Submission
 
 
 def submit(  # noqa: PLR0917 - typer makes options of them
-    file: Annotated[str, typer.Argument(help="The input (with --workflow) or the whole submission, JSON; - is stdin.")],
+    file: Annotated[
+        str | None, typer.Argument(help="The input (with --workflow) or the whole submission, JSON; - is stdin.")
+    ] = None,
     workflow: Annotated[
         str | None, typer.Option("--workflow", "-w", help="name@version, or a workflow's YAML file.")
     ] = None,
+    items: Annotated[
+        str | None,
+        typer.Option("--items", help="JSON Lines: what the workflow sees as input.items, up to a million; - is stdin."),
+    ] = None,
+    part_bytes: Annotated[
+        int,
+        typer.Option("--part-bytes", min=1_000, max=67_108_864, help="Size of the parts that --items is cut into."),
+    ] = 1_000_000,
     job_id: Annotated[str | None, typer.Option("--job-id", help="Idempotency key; random if left out.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whose job it is.")] = None,
     lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
@@ -37,8 +48,11 @@ def submit(  # noqa: PLR0917 - typer makes options of them
 ) -> None:
     """Submit a job. Prints its id once Kafka has acknowledged it.
 
-    Exit codes: 0 acknowledged (with --wait: succeeded); 1 the job did not succeed; 2 the submission breaks the
-    contract, nothing was sent; 3 Kafka or its topics are not there.
+    An input that is too large for Kafka, and all --items, go through the object store. An upload that was interrupted
+    is resumed by running it again.
+
+    Exit codes: 0 acknowledged (with --wait: succeeded); 1 the job did not succeed; 2 the submission or a line of
+    --items breaks the contract, nothing was submitted; 3 Kafka, its topics or the object store are not there.
     """
     flags = {
         "job_id": job_id,
@@ -51,12 +65,15 @@ def submit(  # noqa: PLR0917 - typer makes options of them
         "budget": {k: v for k, v in (("microusd", budget_microusd), ("tokens", budget_tokens)) if v is not None}
         or None,
     }
-    submission = build_submission(read_text(file), name=file, workflow=workflow, flags=flags)
+    text = given_text(file, items, workflow)
+    submission = build_submission(text, name=file or "the submission", workflow=workflow, flags=flags)
     from headrace.console.client import HeadraceClient
     from headrace.console.outcome_view import print_outcome
 
     settings = connected(bootstrap_servers, prefix)
     with HeadraceClient(settings) as client:
+        if items is not None:
+            submission = upload(client, submission, items, part_bytes)
         sent = client.send(submission)
         if not wait or submission.type != "job":
             typer.echo(json.dumps({"job_id": sent}) if as_json else sent)
@@ -64,6 +81,33 @@ def submit(  # noqa: PLR0917 - typer makes options of them
         typer.echo(f"job {sent}", err=True)
         outcome = client.outcome(sent, timeout)
     raise typer.Exit(print_outcome(outcome, settings, as_json=as_json))
+
+
+def given_text(file: str | None, items: str | None, workflow: str | None) -> str:
+    """Return the text of FILE; with --items and a workflow it may be left out.
+
+    Raises:
+        ConfigError: there is nothing to submit, or standard input is to be both.
+    """
+    from headrace.schemas.errors import ConfigError
+
+    if file is not None and file == items == "-":
+        raise ConfigError("FILE and --items cannot both be standard input")
+    if file is not None:
+        return read_text(file)
+    if items is None or workflow is None:
+        raise ConfigError("FILE is missing", "with --workflow and --items it may be left out: the input is then empty")
+    return "{}"
+
+
+def upload(client: HeadraceClient, submission: Submission, items: str, part_bytes: int) -> Submission:
+    """Upload the items with a progress bar, and return the submission that names them."""
+    from headrace.console.upload_bar import upload_bar
+
+    with upload_bar() as bar:
+        with_items = client.with_items(submission, items, part_bytes=part_bytes, watch=bar.show)
+    typer.echo(bar.summary(), err=True)
+    return with_items
 
 
 def read_text(file: str) -> str:

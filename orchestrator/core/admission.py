@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from headrace.orchestrator.core.acceptance import check_input
 from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.items_admission import check_items
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind, HeadraceError, WorkflowInvalid
@@ -21,8 +23,12 @@ class Accepted:
     """The input's canonical JSON."""
 
 
-def admit(submission: Submission, environment: Environment) -> Accepted | Failure:
-    """Return what the job runs from, or why it is rejected. Nothing is half accepted."""
+def admit(submission: Submission, value: dict[str, Any], environment: Environment) -> Accepted | Failure:
+    """Return what the job runs from, or why it is rejected. Nothing is half accepted.
+
+    Args:
+        value: the input, whichever way it was given.
+    """
     if submission.workflow is None:
         return Failure(kind=ErrorKind.INVALID_JOB, message="field 'workflow' is missing: name one, or write it inline")
     try:
@@ -34,9 +40,13 @@ def admit(submission: Submission, environment: Environment) -> Accepted | Failur
         return Failure(kind=ErrorKind.UNKNOWN_WORKFLOW, message=f"{error.message}. {error.hint}".rstrip(". "))
     except ValueError as error:
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=f"the workflow is not JSON: {error}")
-    if refusal := check_input(graph, submission.input, max_bytes=environment.limits.max_job_bytes):
+    apart_from = None if submission.items is None else "items"
+    most = environment.limits.max_job_bytes
+    if refusal := check_input(graph, value, max_bytes=most, apart_from=apart_from):
         return Failure(kind=refusal.kind, message=refusal.message)
-    text = canonical_json(submission.input).decode()
+    if submission.items is not None and (failure := check_items(graph, submission.items, environment)):
+        return failure
+    text = canonical_json(value).decode()
     failure = _check_budget(submission, graph) or _check_pools(submission, graph, environment)
     return failure or Accepted(graph, text)
 

@@ -7,6 +7,7 @@ any tokenizer is refused before it is queued and paid for.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -18,6 +19,10 @@ BYTES_PER_TOKEN = 32
 """No vocabulary in use reaches this on text: o200k averages 4.5 bytes a token on English, 6 to 9 on Thai or Hindi, and
 its longest everyday words have about 20. The long entries there are are runs of one character (128 spaces, 64 dashes),
 and runs are shortened first."""
+MAX_CALL_BYTES = 33_554_432
+"""Of a prompt that travels by reference: far above any context, and within what one object may have."""
+MAX_INLINE_CALL_BYTES = 900_000
+"""Of a prompt where there is no object store: what a record of a task topic takes."""
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 
@@ -55,3 +60,21 @@ def surely_too_long(
     if least <= room:
         return None
     return f"the prompt has at least {least:,} tokens; {room:,} of the context of {context_tokens:,} are left for it"
+
+
+def unsendable(messages: Iterable[ChatMessage], *, objects: bool) -> str | None:
+    """Return why a prompt cannot be written to a task topic, or None.
+
+    Args:
+        messages: the prompt, rendered.
+        objects: whether there is an object store for what a record does not take.
+    """
+    messages, most = list(messages), MAX_CALL_BYTES if objects else MAX_INLINE_CALL_BYTES
+    # A character takes six bytes of JSON at most; most prompts are far below.
+    if sum(len(message.content) for message in messages) * 6 <= most:
+        return None
+    size = sum(len(json.dumps(message.content, ensure_ascii=False).encode()) for message in messages)
+    if size <= most:
+        return None
+    hint = "split it" if objects else "install the extra `objects` on orchestrators and workers"
+    return f"the prompt has {size:,} bytes as JSON, and at most {most:,} can be sent: {hint}"

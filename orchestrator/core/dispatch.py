@@ -7,15 +7,17 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import surely_too_long
+from headrace.orchestrator.core.context import surely_too_long, unsendable
 from headrace.orchestrator.core.effects import DispatchTask
+from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import context_of, source_item, source_items, streams, task_value
+from headrace.orchestrator.core.values import source_count, source_item, step_context, streams
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
-from headrace.schemas.errors import ErrorKind, HeadraceError
+from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
 
@@ -95,10 +97,7 @@ def _ended(turn: Turn, step: str, index: int) -> bool:
 
 def tree_of(turn: Turn, step: Step) -> TreePlan:
     """Return the tree of a reduce step that runs."""
-    assert step.source is not None
-    if streams(turn, step):
-        return TreePlan(turn.step_state(str(step.source.step)).total, step.fan_in)
-    return TreePlan(len(source_items(turn, step)), step.fan_in)
+    return TreePlan(source_count(turn, step), step.fan_in)
 
 
 def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
@@ -108,7 +107,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         Items that cannot be asked for at all, with the reason: the caller settles them as failed.
     """
     refused: list[tuple[int, Failure]] = []
-    base = context_of(turn, step.needs)
+    base = step_context(turn, step)
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step))
     sent = passed = done = 0
@@ -116,7 +115,12 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         if done > DISPATCH_WORK or not is_ready(turn, step, index):
             break
         work = Work(TASK_WORK)
-        failure = _send(turn, step, index, base, None, work=work)
+        try:
+            failure = _send(turn, step, index, base, None, work=work)
+        except DependencyUnavailable:
+            if not passed:
+                raise
+            break  # What is there goes out; the rest waits for its part.
         done += work.done
         if failure is not None and failure.kind is ErrorKind.BUDGET_EXCEEDED:
             break
@@ -133,7 +137,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _send(turn, step, index, context_of(turn, step.needs), record, work=Work(TASK_WORK))
+    failure = _send(turn, step, index, step_context(turn, step), record, work=Work(TASK_WORK))
     if failure is None:
         state = turn.step_state(step.name)
         turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
@@ -151,7 +155,9 @@ def pool_of(step: Step, record: TaskRecord | None) -> str:
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        messages = _messages(turn, step, index, context_of(turn, step.needs), record, work=Work(TASK_WORK))
+        messages = _messages(turn, step, index, step_context(turn, step), record, work=Work(TASK_WORK))
+    except DependencyUnavailable:
+        raise  # A store that does not answer is waited for.
     except HeadraceError:
         return None
     return _task(turn, step, index, record, messages)
@@ -190,8 +196,12 @@ def _send(
     assert step.llm is not None
     try:
         messages = _messages(turn, step, index, base, before, work=work)
+    except (DependencyUnavailable, InputBroken):
+        raise  # The store is waited for; a broken input fails the job, and not one task after the other.
     except HeadraceError as error:
         return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
+    if refusal := unsendable(messages, objects=turn.environment.objects):
+        return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
     pool = turn.environment.pools[pool_of(step, before)]
     most = step.llm.max_output_tokens
     if refusal := surely_too_long(messages, context_tokens=pool.context_tokens, max_output_tokens=most):

@@ -14,7 +14,7 @@ class JobSubmitted:
 
     submission: Submission
     content_hash: str
-    """`acceptance.content_hash` of (workflow, input): the same id with another hash is a conflict."""
+    """`acceptance.submission_hash`: the same id with another hash is a conflict."""
     submitted_at_ms: int
     trace: tuple[tuple[str, bytes], ...] = ()
     """``traceparent`` and ``tracestate`` of the record, passed on with every task and the outcome."""

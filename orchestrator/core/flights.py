@@ -83,6 +83,11 @@ class Flights:
         self._fired.append(entry)
         return entry[2]
 
+    def later(self, at_ms: int) -> None:
+        """What was taken last cannot be decided now: it comes again at another time."""
+        _, key, flight = self._fired.pop()
+        heapq.heappush(self._suspects, (at_ms, key, flight))
+
     def settle(self) -> None:
         """What was taken is committed."""
         self._fired.clear()

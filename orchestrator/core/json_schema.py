@@ -31,14 +31,19 @@ def check_schema(schema: dict[str, Any]) -> None:
     _validator(schema)
 
 
-def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
+def findings(schema: dict[str, Any], value: Any, *, apart_from: str | None = None) -> tuple[str, ...]:
     """Return what is wrong with a value, each with its path, at most `MAX_FINDINGS`; empty where it fits.
+
+    Args:
+        apart_from: a field of the value that lies elsewhere: taken as given, and not looked at.
 
     Raises:
         SchemaInvalid: the schema itself does not hold.
     """
     if not schema:
         return ()
+    if apart_from is not None:
+        value = {**value, apart_from: []}
     checked = _validator(schema)
     try:
         count = evaluations(checked.schema, value)
@@ -46,8 +51,14 @@ def findings(schema: dict[str, Any], value: Any) -> tuple[str, ...]:
         return (f"it cannot be checked: {error}",)
     if checked.validator.is_valid(value):
         return ()
-    found = first_findings(checked.validator, value, text=checked.text, count=count)
-    return tuple(_first(found)) or ("where it does not fit is not listed, since it is large",)
+    found = (
+        error
+        for error in first_findings(checked.validator, value, text=checked.text, count=count)
+        if apart_from is None or error.instance_path[:1] != [apart_from]
+    )
+    return tuple(_first(found)) or (
+        () if apart_from is not None else ("where it does not fit is not listed, since it is large",)
+    )
 
 
 def _first(errors: Iterator[Any]) -> Iterator[str]:

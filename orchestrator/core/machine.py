@@ -27,6 +27,7 @@ from headrace.orchestrator.core.events import (
 )
 from headrace.orchestrator.core.failures import fail_task, task_lost
 from headrace.orchestrator.core.outcome import close_some, end_job
+from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.redrive import redriven
 from headrace.orchestrator.core.results import answered
 from headrace.orchestrator.core.state import (
@@ -66,6 +67,15 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
         why in an effect: `Ignore` (expected: repeats, lateness) or `SetAside` (the record goes to the dead letters).
     """
     turn = Turn(view, now_ms)
+    try:
+        _decide(turn, event)
+    except (InputBroken, PayloadLost) as error:
+        turn = Turn(view, now_ms)
+        _unreadable(turn, error)
+    return turn.decision()
+
+
+def _decide(turn: Turn, event: Event) -> None:
     match event:
         case JobSubmitted():
             submitted(turn, event)
@@ -95,7 +105,6 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
             _closing_resumed(turn, event.limit)
         case _:
             assert_never(event)
-    return turn.decision()
 
 
 def standing(view: JobView) -> Standing | None:
@@ -108,7 +117,10 @@ def standing(view: JobView) -> Standing | None:
     for name, state in header.steps:
         if state.status is StepStatus.RUNNING and (llm := turn.graph.step(name).llm) is not None:
             graph_step = turn.graph.step(name)
-            ready = ready_count(turn, graph_step, room(turn, graph_step))
+            try:
+                ready = ready_count(turn, graph_step, room(turn, graph_step))
+            except (InputBroken, PayloadLost):
+                ready = 1  # The grant comes upon it too, and ends the job.
             demands.append(Demand(name, llm.pool, state.live, ready))
     return Standing(header.tenant, header.lane, header.priority, tuple(demands))
 
@@ -215,6 +227,15 @@ def _broke(turn: Turn, event: JobBroke) -> None:
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
         end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+    else:
+        turn.effect(Ignore("job_over"))
+
+
+def _unreadable(turn: Turn, error: InputBroken | PayloadLost) -> None:
+    """What the job rests on cannot be read, for good: it ends with the reason, and nothing else stops."""
+    header = turn.header_or_none()
+    if header is not None and header.phase is Phase.RUNNING:
+        end_job(turn, JobStatus.FAILED, error.kind, error.message)
     else:
         turn.effect(Ignore("job_over"))
 

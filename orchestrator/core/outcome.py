@@ -15,6 +15,7 @@ from headrace.orchestrator.core.state import (
     PoolSpent,
     TaskStatus,
     input_key,
+    items_key,
     job_key,
     marker_key,
     task_key,
@@ -25,6 +26,7 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import (
     Control,
     FailedItem,
+    Failure,
     JobStatus,
     Outcome,
     PoolReceipt,
@@ -33,8 +35,10 @@ from headrace.schemas.messages import (
     Unconfirmed,
     Usage,
 )
+from headrace.schemas.object_keys import MAX_OBJECT_BYTES
 
 MAX_FAILED_ITEMS = 100
+MAX_FAILED_MESSAGE = 1_000
 
 
 def end_job(
@@ -127,17 +131,13 @@ def _publish(
         outcome = _so_far_apart(turn, outcome)
         value = encode(outcome)
     if len(value) > limits.inline_bytes and outcome.output is not None:
-        if turn.environment.objects:
-            data = canonical_json(outcome.output)
-            ref = turn.store(data)
-            value = encode(outcome.model_copy(update={"output": None, "output_ref": ref}))
-        else:
-            message = (
-                f"the output has {len(value)} bytes, inline at most {limits.inline_bytes}: install extra `objects`"
-            )
-            failed = {"output": None, "status": JobStatus.FAILED, "reason": ErrorKind.TOO_LARGE, "message": message}
+        data = canonical_json(outcome.output)
+        if problem := _unkeepable(turn, len(data)):
+            failed = {"output": None, "status": JobStatus.FAILED, "reason": ErrorKind.TOO_LARGE, "message": problem}
             outcome = outcome.model_copy(update=failed)
-            value = encode(outcome)
+        else:
+            outcome = outcome.model_copy(update={"output": None, "output_ref": turn.store(data)})
+        value = encode(outcome)
     due = turn.now_ms + limits.retention_ms
     status = outcome.status.value
     turn.put(
@@ -153,6 +153,16 @@ def _so_far_apart(turn: Turn, outcome: Outcome) -> Outcome:
         return outcome.model_copy(update={"so_far": None, "so_far_cut": True})
     ref = turn.store(canonical_json(outcome.so_far))
     return outcome.model_copy(update={"so_far": None, "so_far_ref": ref})
+
+
+def _unkeepable(turn: Turn, size: int) -> str | None:
+    """Return why an output above the inline limit cannot be kept in the object store, or None."""
+    if not turn.environment.objects:
+        inline = turn.environment.limits.inline_bytes
+        return f"the output has {size:,} bytes, inline at most {inline:,}: install extra `objects`"
+    if size > MAX_OBJECT_BYTES:
+        return f"the output has {size:,} bytes, the limit is {MAX_OBJECT_BYTES:,}: let the last step reduce it"
+    return None
 
 
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
@@ -171,8 +181,15 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
                 break
             record = turn.task(name, index)
             if record is not None and record.status is TaskStatus.FAILED and record.failure is not None:
-                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=record.failure))
+                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
     return tuple(found), total
+
+
+def _short(failure: Failure) -> Failure:
+    """Return a failure of which a hundred fit into an outcome."""
+    if len(failure.message) <= MAX_FAILED_MESSAGE:
+        return failure
+    return failure.model_copy(update={"message": failure.message[:MAX_FAILED_MESSAGE]})
 
 
 def receipt_of(turn: Turn) -> Receipt:
@@ -264,4 +281,6 @@ def close_some(turn: Turn, limit: int) -> None:
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.job_id, part), None)
+    for part in range(header.items_parts):  # few: a submission has less than 1 MB
+        turn.put(items_key(header.job_id, part), None)
     turn.put(job_key(header.job_id), None)

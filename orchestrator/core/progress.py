@@ -11,8 +11,8 @@ from headrace.orchestrator.core.state import Phase, StepState, StepStatus
 from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.templates import evaluate_structure
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import context_of, source_items, split_items, step_value, streams
-from headrace.schemas.errors import ErrorKind, HeadraceError
+from headrace.orchestrator.core.values import output_context, source_count, split_items, step_value, streams
+from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, JobStatus
 
 
@@ -25,9 +25,10 @@ def advance(turn: Turn) -> None:
                 return
         if all(state.status is StepStatus.DONE for _, state in turn.header.steps):
             graph = turn.graph
-            needs = context_of(turn, graph.output_needs)
-            output = evaluate_structure(graph.output, needs, step="output", work=turn.work)
+            output = evaluate_structure(graph.output, output_context(turn), step="output", work=turn.work)
             end_job(turn, JobStatus.SUCCEEDED, output=output)
+    except DependencyUnavailable:
+        raise  # A store that does not answer is waited for; it fails no job.
     except HeadraceError as error:
         kind = getattr(error, "kind", ErrorKind.INTERNAL)
         end_job(turn, JobStatus.FAILED, kind if isinstance(kind, ErrorKind) else ErrorKind.INTERNAL, error.message)
@@ -74,16 +75,9 @@ def _total(turn: Turn, step: Step) -> int:
             turn.view.memo.values[f"step/{step.name}"] = items
             return len(items)
         case StepKind.FOR_EACH:
-            return _source_count(turn, step)
+            return source_count(turn, step)
         case StepKind.REDUCE:
-            return TreePlan(_source_count(turn, step), step.fan_in).node_count if step.makes_tasks else 1
-
-
-def _source_count(turn: Turn, step: Step) -> int:
-    if streams(turn, step):
-        assert step.source is not None
-        return turn.step_state(str(step.source.step)).total
-    return len(source_items(turn, step))
+            return TreePlan(source_count(turn, step), step.fan_in).node_count if step.makes_tasks else 1
 
 
 def _finish(turn: Turn, step: Step, state: StepState) -> None:

@@ -116,6 +116,7 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
         "labels": dict(header.labels),
         "input_parts": header.input_parts,
         "input_ref": header.input_ref.model_dump() if header.input_ref else None,
+        "items": [header.items_total, header.items_parts],
         "phase": header.phase.value,
         "steps": {name: _slots(state) for name, state in header.steps},
         "spent": {pool: _slots(spent) for pool, spent in header.spent},
@@ -156,6 +157,7 @@ _KEYS = {
     "job": re.compile(f"job/{_JOB}"),
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
     "owner": re.compile(OWNER_KEY),
@@ -174,6 +176,8 @@ def _check_key(key: str, record: StateRecord) -> None:
             for name, state in record.steps:
                 if not all(0 <= count <= MAX_TASKS for count in (state.total, state.next, state.done, state.failed)):
                     raise ValueError(f"the counters of step {name[:80]!r} count no tasks")
+            if not (0 <= record.items_total <= MAX_TASKS and 0 <= record.items_parts <= MAX_TASKS):
+                raise ValueError("its items by reference count none")
             if record.input_ref is not None:
                 check_ref(record.input_ref)
         case TaskRecord() if record.output_ref is not None:
@@ -202,6 +206,8 @@ def _header(plain: dict[str, Any]) -> JobHeader:
         labels=tuple(plain["labels"].items()),
         input_parts=plain["input_parts"],
         input_ref=ObjectRef(**plain["input_ref"]) if plain["input_ref"] else None,
+        items_total=plain.get("items", (0, 0))[0],
+        items_parts=plain.get("items", (0, 0))[1],
         phase=Phase(plain["phase"]),
         steps=tuple((name, _step(state)) for name, state in plain["steps"].items()),
         spent=tuple((pool, _spent(spent)) for pool, spent in plain["spent"].items()),
@@ -267,6 +273,7 @@ _decoders: dict[str, Any] = {
     "job": _header,
     "task": _task,
     "input": lambda plain: InputPart(plain["text"]),
+    "items": lambda plain: InputPart(plain["text"]),
     "marker": _marker,
     "workflow": lambda plain: WorkflowRecord(plain["text"]),
     "owner": lambda plain: Owner(plain["id"]),

@@ -5,6 +5,7 @@ key                         record
 ==========================  =============================================================================
 ``job/<job>``               `JobHeader`: counters, cursor, deadline
 ``input/<job>/<n>``         `InputPart`: at most 256 KB of the input's JSON, written once
+``items/<job>/<n>``         `InputPart`: the same of the reference to its items, where they come by reference
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
@@ -140,6 +141,10 @@ class JobHeader:
     labels: tuple[tuple[str, str], ...] = ()
     input_parts: int = 0
     input_ref: ObjectRef | None = None
+    items_total: int = 0
+    """Items by reference; 0 where there are none."""
+    items_parts: int = 0
+    """Records that the reference to them takes: it may name 2,000 parts, and the header is written with every event."""
     phase: Phase = Phase.RUNNING
     steps: tuple[tuple[str, StepState], ...] = ()
     """In the graph's order."""
@@ -270,6 +275,11 @@ def job_key(job_id: str) -> str:
 def input_key(job_id: str, part: int) -> str:
     """Return the key of a part of a job's input."""
     return f"input/{job_id}/{part}"
+
+
+def items_key(job_id: str, part: int) -> str:
+    """Return the key of a part of the reference to a job's items."""
+    return f"items/{job_id}/{part}"
 
 
 def task_key(job_id: str, step: str, index: int) -> str:

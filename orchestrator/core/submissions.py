@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 from headrace.orchestrator.core.admission import Accepted, admit
 from headrace.orchestrator.core.events import (
     JobRefused,
     JobSubmitted,
 )
+from headrace.orchestrator.core.inputs import is_same, read_input
 from headrace.orchestrator.core.outcome import end_job, refuse_job, repeat_outcome
 from headrace.orchestrator.core.progress import advance
 from headrace.orchestrator.core.state import (
@@ -18,9 +19,11 @@ from headrace.orchestrator.core.state import (
     StepState,
     WorkflowRecord,
     input_key,
+    items_key,
     workflow_key,
 )
 from headrace.orchestrator.core.turn import Turn
+from headrace.schemas.codec import encode
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure, JobStatus
 
@@ -28,7 +31,12 @@ from headrace.schemas.messages import Failure, JobStatus
 def submitted(turn: Turn, event: JobSubmitted) -> None:
     if _known(turn, event):
         return
-    verdict = admit(event.submission, turn.environment)
+    given = read_input(turn, event.submission)
+    if isinstance(given, Failure):
+        refuse_job(turn, event, given.kind, given.message)
+        return
+    event = replace(event, content_hash=given.content_hash or event.content_hash)
+    verdict = admit(event.submission, given.value, turn.environment)
     if isinstance(verdict, Failure):
         refuse_job(turn, event, verdict.kind, verdict.message)
         return
@@ -53,7 +61,7 @@ def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
         return False
     if marker is not None and not marker.outcome:
         turn.set_aside("outcome_lost", f"job {turn.job_id} ended before; its outcome stands on topic outcomes only")
-    elif known.content_hash and known.content_hash != event.content_hash:
+    elif known.content_hash and not is_same(turn, event, known.content_hash):
         turn.set_aside("job_conflict", f"job {turn.job_id} was submitted before with another workflow or input")
     elif marker is not None:
         repeat_outcome(turn, marker, event.trace if isinstance(event, JobSubmitted) else ())
@@ -64,11 +72,15 @@ def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
 
 def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
     submission, graph = event.submission, accepted.graph
-    parts, ref = _input_parts(accepted.input_text), None
+    parts, ref = _cut(accepted.input_text), None
     if len(accepted.input_text.encode()) > turn.environment.limits.inline_bytes and turn.environment.objects:
+        # A copy under its own address, also of what came by reference: nobody else changes or deletes that.
         parts, ref = [], turn.store(accepted.input_text.encode())
     for number, text in enumerate(parts):
         turn.put(input_key(turn.job_id, number), InputPart(text))
+    items = _cut(encode(submission.items).decode()) if submission.items is not None else []
+    for number, text in enumerate(items):
+        turn.put(items_key(turn.job_id, number), InputPart(text))
     if turn.record(workflow_key(graph.sha256)) is None:
         turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
     spending = submission.budget
@@ -88,15 +100,16 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
         labels=tuple(submission.labels.items()),
         input_parts=len(parts),
         input_ref=ref,
+        items_total=submission.items.total if submission.items is not None else 0,
+        items_parts=len(items),
         steps=tuple((graph_step.name, StepState()) for graph_step in graph.steps),
         trace=tuple((name, value.decode("ascii", "replace")) for name, value in event.trace),
         budget_microusd=spending.microusd if spending else None,
         budget_tokens=spending.tokens if spending else None,
     )
-    turn.view.memo.values["input"] = json.loads(accepted.input_text)
 
 
-def _input_parts(text: str) -> list[str]:
-    """Cut the input's text so that no part is above 256 KB in UTF-8 (a character takes at most four bytes)."""
+def _cut(text: str) -> list[str]:
+    """Cut a text so that no part is above 256 KB in UTF-8 (a character takes at most four bytes)."""
     size = INPUT_PART_BYTES // 4
     return [text[start : start + size] for start in range(0, len(text), size)]

@@ -136,6 +136,21 @@ def is_expression(source: str) -> bool:
     return compile_template(source).value is not None
 
 
+def syntax_of(source: str) -> nodes.Template:
+    """Return the syntax of a template that compiles, for those who look at how it uses its names.
+
+    Raises:
+        TemplateInvalid: it does not compile.
+    """
+    compile_template(source)
+    return _SANDBOX.parse(source)
+
+
+def only_expression(tree: nodes.Template) -> nodes.Expr | None:
+    """Return the expression of a template that is one and nothing else; None of any other."""
+    return _only_expression(tree)
+
+
 @lru_cache(maxsize=4096)
 def compile_template(source: str) -> CompiledTemplate:
     """Compile a template, or take it from the cache (the least recently used of 4,096 goes).

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from headrace.orchestrator.core.effects import Effect, EmitEvent, SetAside, StoreObject
 from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.payloads import PayloadLost
 from headrace.orchestrator.core.state import (
     Decision,
     JobHeader,
@@ -23,8 +24,9 @@ from headrace.orchestrator.core.state import (
 )
 from headrace.orchestrator.core.view import Environment, JobView
 from headrace.orchestrator.core.work import EVENT_WORK, Work
-from headrace.schemas.errors import HeadraceError, IllegalTransition
+from headrace.schemas.errors import ContractError, HeadraceError, IllegalTransition
 from headrace.schemas.messages import Event, ObjectRef
+from headrace.schemas.object_keys import claim_check
 
 
 class Turn:
@@ -66,15 +68,28 @@ class Turn:
 
     def store(self, data: bytes) -> ObjectRef:
         """Have content written to the object store and return its claim check."""
-        digest = sha256(data).hexdigest()
-        ref = ObjectRef(key=f"sha256/{digest}", size_bytes=len(data), sha256=digest)
+        ref = claim_check(data)
         self.effect(StoreObject(ref, data))
         self._stored[ref.key] = data
         return ref
 
     def load(self, ref: ObjectRef) -> bytes:
-        """Return the content of a claim check, also of one that this turn has only decided to store."""
-        return self._stored.get(ref.key) or self.environment.load(ref)
+        """Return the content of a claim check, also of one that this turn has only decided to store.
+
+        Raises:
+            PayloadLost: the object is gone, or is not what the reference says.
+            DependencyUnavailable: the store does not answer, or not yet: decide the event again later.
+        """
+        if ref.key in self._stored:
+            return self._stored[ref.key]
+        try:
+            return self.environment.load(ref)
+        except ContractError as error:
+            raise PayloadLost(error.message, error.hint) from None
+
+    def expect(self, refs: Iterable[ObjectRef]) -> None:
+        """Have content read that will be loaded soon, side by side."""
+        self.environment.expect(tuple(ref for ref in refs if ref.key not in self._stored))
 
     def set_aside(self, reason: str, message: str) -> None:
         """Send the record that caused this event to the dead letters."""

@@ -6,16 +6,17 @@ import json
 from typing import Any
 
 from headrace.orchestrator.core.aggregate import TreePlan, apply_reducer
+from headrace.orchestrator.core.gathering import gathered, present, task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.items import ItemsElsewhere, by_reference, referenced_item
+from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.split import split_text
-from headrace.orchestrator.core.state import InputPart, StepStatus, TaskRecord, TaskStatus, input_key
-from headrace.orchestrator.core.steps import OnErrorMode
+from headrace.orchestrator.core.state import InputPart, StepStatus, input_key
+from headrace.orchestrator.core.template_uses import names_read, texts_of
 from headrace.orchestrator.core.templates import RenderError, evaluate, references
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind, IllegalTransition
-
-MAX_ITEMS = 1_000_000
-"""Most tasks of one step: their ids and records are bounded with it."""
+from headrace.schemas.submission import MAX_ITEMS
 
 
 def job_input(turn: Turn) -> dict[str, Any]:
@@ -23,6 +24,8 @@ def job_input(turn: Turn) -> dict[str, Any]:
     values = turn.view.memo.values
     if "input" not in values:
         values["input"] = json.loads(_input_text(turn))
+        if turn.header.items_total:
+            values["input"]["items"] = ItemsElsewhere(turn.header.items_total)
     found: dict[str, Any] = values["input"]
     return found
 
@@ -30,7 +33,10 @@ def job_input(turn: Turn) -> dict[str, Any]:
 def _input_text(turn: Turn) -> str | bytes:
     header = turn.header
     if header.input_ref is not None:
-        return turn.load(header.input_ref)
+        try:
+            return turn.load(header.input_ref)
+        except PayloadLost as error:
+            raise InputBroken(f"the job's input: {error.message}", kind=error.kind) from None
     parts = []
     for number in range(header.input_parts):
         part = turn.record(input_key(header.job_id, number))
@@ -40,12 +46,33 @@ def _input_text(turn: Turn) -> str | bytes:
     return "".join(parts)
 
 
-def context_of(turn: Turn, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a template may read: the input, and the values of the named steps that are done."""
+def step_context(turn: Turn, step: Step) -> dict[str, Any]:
+    """Return what the prompt of a step may read: the input, and the steps that its templates name.
+
+    Its source is among them only where a template names it: a prompt that reads its item must not bring in all.
+    """
+    values = turn.view.memo.values
+    key = f"names/{step.name}"
+    if key not in values:
+        values[key] = names_read(message.content for message in step.llm.messages) if step.llm else {}
+    return _context(turn, step.needs, values[key])
+
+
+def output_context(turn: Turn) -> dict[str, Any]:
+    """Return what the workflow's output may read."""
+    graph = turn.graph
+    return _context(turn, graph.output_needs, names_read(texts_of(graph.output)))
+
+
+def _context(turn: Turn, needs: tuple[str, ...], names: dict[str, bool]) -> dict[str, Any]:
+    """Return the input, and the named steps that are done; one that is only counted is not gathered for it."""
     context: dict[str, Any] = {"input": job_input(turn)}
-    for name in names:
-        if turn.step_state(name).status is StepStatus.DONE:
-            context[name] = step_value(turn, turn.graph.step(name))
+    for name in needs:
+        state = turn.step_state(name)
+        if name not in names or state.status is not StepStatus.DONE:
+            continue
+        step = turn.graph.step(name)
+        context[name] = step_value(turn, step) if names[name] or not step.yields_list else range(state.total)
     return context
 
 
@@ -65,7 +92,7 @@ def _value(turn: Turn, step: Step) -> Any:
         case StepKind.LLM:
             return task_value(turn, step, 0)
         case StepKind.FOR_EACH:
-            return [task_value(turn, step, index) for index in range(turn.step_state(step.name).total)]
+            return gathered(turn, step)
         case StepKind.REDUCE:
             return reduced_value(turn, step)
 
@@ -73,7 +100,7 @@ def _value(turn: Turn, step: Step) -> Any:
 def split_items(turn: Turn, step: Step) -> list[Any]:
     """Return the chunks of a split step, the same on every replay."""
     assert step.split is not None
-    text = evaluate(step.split.text, context_of(turn, step.needs), step=step.name, work=turn.work)
+    text = _evaluated(turn, step, step.split.text)
     if not isinstance(text, str):
         raise RenderError(f"step {step.name}: split takes a text, and was given a {type(text).__name__}")
     count = turn.environment.counters.get(turn.header.tokens_rule)
@@ -85,27 +112,37 @@ def split_items(turn: Turn, step: Step) -> list[Any]:
     return split_text(text, by=step.split.by, size=step.split.size, count_tokens=count, format=step.split.format)
 
 
+def _evaluated(turn: Turn, step: Step, template: str) -> Any:
+    return evaluate(template, _context(turn, step.needs, names_read((template,))), step=step.name, work=turn.work)
+
+
 def reduced_value(turn: Turn, step: Step) -> Any:
     """Return what a reduce step comes to: its root's output, or what the pure reducer makes of the items."""
-    items = source_items(turn, step)
     if step.reducer is not None:
-        return apply_reducer(step.reducer, [item for item in items if item is not None])
-    root = TreePlan(len(items), step.fan_in).root
+        return _reduced(turn, step, step.reducer)
+    root = TreePlan(source_count(turn, step), step.fan_in).root
     return None if root is None else task_value(turn, step, root)
 
 
-def task_value(turn: Turn, step: Step, index: int) -> Any:
-    """Return a task's output; what stands in for it where it failed and the step lets it."""
-    record = turn.task(step.name, index)
-    if record is None or record.status is not TaskStatus.DONE:
-        return step.on_error.value if step.on_error.mode is OnErrorMode.DEFAULT else None
-    return _output(turn, record)
+def _reduced(turn: Turn, step: Step, reducer: str) -> Any:
+    source = turn.graph.step(step.source.step) if step.source is not None and step.source.step is not None else None
+    if reducer == "count" and source is not None and source.kind is StepKind.FOR_EACH:
+        return present(turn, source)
+    return apply_reducer(reducer, [item for item in source_items(turn, step) if item is not None])
 
 
-def _output(turn: Turn, record: TaskRecord) -> Any:
-    if record.output_ref is not None:
-        return json.loads(turn.load(record.output_ref))
-    return record.output
+def source_count(turn: Turn, step: Step) -> int:
+    """Return how many items a step takes, whether or not they can be read already.
+
+    Raises:
+        RenderError: the source is not a list, or has too many items.
+    """
+    if by_reference(turn, step):
+        return turn.header.items_total
+    if streams(turn, step):
+        assert step.source is not None
+        return turn.step_state(str(step.source.step)).total
+    return len(source_items(turn, step))
 
 
 def source_items(turn: Turn, step: Step) -> list[Any]:
@@ -124,11 +161,13 @@ def source_items(turn: Turn, step: Step) -> list[Any]:
 
 def _items(turn: Turn, step: Step) -> list[Any]:
     assert step.source is not None
+    if by_reference(turn, step):
+        return [referenced_item(turn, index) for index in range(turn.header.items_total)]
     if step.source.step is not None:
         items = step_value(turn, turn.graph.step(step.source.step))
     else:
         assert step.source.expression is not None
-        items = evaluate(step.source.expression, context_of(turn, step.needs), step=step.name, work=turn.work)
+        items = _evaluated(turn, step, step.source.expression)
     if not isinstance(items, list | tuple):
         raise RenderError(f"step {step.name}: its source is a {type(items).__name__}, and a list is needed")
     if len(items) > MAX_ITEMS:
@@ -155,6 +194,8 @@ def streams(turn: Turn, step: Step) -> bool:
 def source_item(turn: Turn, step: Step, index: int) -> Any:
     """Return one item of a step's source, whether or not the source is complete."""
     assert step.source is not None
+    if by_reference(turn, step):
+        return referenced_item(turn, index)
     if streams(turn, step):
         assert step.source.step is not None
         return task_value(turn, turn.graph.step(step.source.step), index)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.orchestrator.core.graph import Graph
+from headrace.orchestrator.core.parts import LinesCache
 from headrace.orchestrator.core.state import JobHeader, Marker, StateRecord, TaskRecord, job_key, marker_key, task_key
 from headrace.schemas.messages import ObjectRef
 from headrace.schemas.pools import Pool
+from headrace.schemas.submission import MAX_JOB_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,10 @@ class Limits:
     inline_bytes: int = 262_144
     item_inline_bytes: int = 4_096
     retention_ms: int = 86_400_000
-    max_job_bytes: int = 16_777_216
-    """Largest input of a job, as JSON."""
+    max_job_bytes: int = MAX_JOB_BYTES
+    """Largest input of a job, as JSON; a pure reducer takes no more from items by reference."""
+    max_value_bytes: int = 67_108_864
+    """Largest value of one step, its tasks' outputs together: it passes through memory as a whole."""
     queue_limit_ms: int = 432_000_000
     """How long a task may wait for a worker before it is dispatched anew: within the retention of task topics."""
     lost_grace_ms: int = 60_000
@@ -43,7 +47,8 @@ class Environment:
     compile: Callable[[str], Graph]
     """From a workflow's canonical text to its graph, cached by the text. Raises `WorkflowInvalid`."""
     load: Callable[[ObjectRef], bytes]
-    """Content of a claim check, with its checksum checked."""
+    """Content of a claim check, with its checksum checked. Raises `ContractError` where it is gone or another, and
+    `DependencyUnavailable` where it cannot be read now."""
     counters: Mapping[str, Callable[[str], int]]
     """Token counters by the name of their rule."""
     tokens_rule: str
@@ -52,6 +57,10 @@ class Environment:
     """Pools whose endpoint lies outside: nothing confidential goes there."""
     objects: bool = True
     """Whether there is an object store for what is above the inline limits."""
+    expect: Callable[[tuple[ObjectRef, ...]], None] = lambda _refs: None
+    """Told what will be loaded soon, so that it can be read side by side. May do nothing."""
+    lines: LinesCache = field(default_factory=LinesCache)
+    """Parts of items by reference that were looked at last. By content, so it changes no decision."""
 
 
 @dataclass(slots=True)

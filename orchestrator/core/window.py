@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Channel = tuple[str, str]
 """A pool and a lane."""
@@ -111,6 +111,12 @@ class DispatchWindow:
                 channel.enlist(job_id, standing.tenant, standing.priority)
             else:
                 channel.strike(job_id)
+
+    def hold(self, job_id: str) -> None:
+        """Grant a job nothing until its standing is set again; what it has out still counts."""
+        if (standing := self._jobs.get(job_id)) is not None:
+            demands = tuple(replace(demand, ready=0) for demand in standing.demands)
+            self.update(job_id, replace(standing, demands=demands))
 
     def deal(self, at_most: int) -> list[Grant]:
         """Return grants of at most so many tasks in all.

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from headrace.orchestrator.core.effects import SetAside, SetTaskAside
 from headrace.orchestrator.core.events import (
     ClosingResumed,
     DispatchGranted,
@@ -28,18 +27,21 @@ from headrace.orchestrator.core.window import Channel as WindowChannel
 from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.halving import Part
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
+from headrace.orchestrator.shell.letter_writer import LetterWriter
 from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
-from headrace.runtime.letters import Source, Whose, chain, dead_letter, task_letter
-from headrace.schemas.codec import Record
+from headrace.runtime.letters import Source, chain
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
-from headrace.schemas.messages import DeadLetter, Lane
+from headrace.schemas.messages import Lane
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
 CLOSING_LIMIT = 256
+AGAIN_MS = 100
+"""When a timer fires again whose task is made of what the object store has not given yet."""
 COLLECT_LIMIT = 64
 DECIDE_S = 1.0
 """After this long the rest of due timers, or of what is granted, waits for the next batch: templates take time, and a
@@ -91,51 +93,57 @@ class Decider:
         self._window = window
         self._partitions = partitions
         self._topics = topics
-        self._by = by
+        self._letters = LetterWriter(encoder, by, now_ms)
         self._max_markers = max_markers
         self._now_ms = now_ms
         self._jitter = jitter
         self._home: dict[str, int] = {}
         """The partition of every job that has a standing with the window."""
+        self.waiting: dict[str, int] = {}
+        """Jobs that may dispatch once the object store gave what they need, with their partitions."""
 
     # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, batch: Batch, source: Source, at_ms: int) -> None:
-        """Decide about one record of ``jobs`` or ``results``."""
+        """Decide about one record of ``jobs`` or ``results``.
+
+        Raises:
+            DependencyUnavailable: it cannot be decided now. Nothing of it is in the batch: decide it again later.
+        """
         partition = self._partitions[source.partition]
-        batch.next[source.topic, source.partition] = source.offset + 1
-        batch.read += 1
+        on_results = source.topic == self._topics.results
         try:
-            if source.topic == self._topics.results:
-                batch.last_result_ms[source.partition] = at_ms
-                meaning: Meaning = self._intake.result(source)
-            else:
-                meaning = self._intake.job(source, at_ms)
+            meaning: Meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
         except Exception as error:
             self._broke(batch, partition, source, error)
-            return
-        self._mean(batch, partition, source, meaning)
+        else:
+            self._mean(batch, partition, source, meaning)
+        batch.next[source.topic, source.partition] = source.offset + 1
+        batch.read += 1
+        batch.work(Part.RECORDS, source.partition)
+        if on_results:
+            batch.last_result_ms[source.partition] = at_ms
 
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:
             case Arrived(job_id, event):
                 if isinstance(event, JobSubmitted | JobRefused) and self._full(partition, job_id):
                     text = f"partition {partition.number} remembers {self._max_markers} finished jobs, the most it may"
-                    self._set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
+                    self._letters.set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, event, source)
             case Mismatch(job_id, refused, message):
                 if partition.store.knows(job_id):
-                    self._set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
+                    self._letters.set_aside(batch, source, "job_id_mismatch", message, job_id=job_id)
                 else:
                     self._step(batch, partition, job_id, refused, source)
             case Forward(record):
                 self._forward(batch, partition, source, record)
             case Aside(reason, message, job_id):
-                self._set_aside(batch, source, reason, message, job_id=job_id)
+                self._letters.set_aside(batch, source, reason, message, job_id=job_id)
 
     def fire(self, batch: Batch, partition: Partition, horizon_ms: int, at_most: int) -> int:
-        """Fire due timers of a partition; return how many.
+        """Fire due timers of a partition; return how many. One that waits for the object store comes again soon.
 
         Args:
             horizon_ms: the time up to which its log is read (kafka-mechanics B5).
@@ -143,13 +151,22 @@ class Decider:
         """
         until, late = min(self._now_ms(), horizon_ms), time.monotonic() + DECIDE_S
         fired = 0
-        while fired < at_most and (key := partition.store.timers.take(until)) is not None:
-            self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+        timers, flights = partition.store.timers, partition.store.flights
+        while fired < at_most and (key := timers.take(until)) is not None:
+            job_id = key.split("/")[1]
+            batch.work(Part.TIMERS, partition.number, job_id)
+            try:
+                self._step(batch, partition, job_id, TimerFired(key), None)
+            except DependencyUnavailable:
+                timers.later(self._now_ms() + AGAIN_MS)
             fired += 1
             if time.monotonic() > late:
                 return fired
-        while fired < at_most and (flight := partition.store.flights.take(until)) is not None:
-            self._lose(batch, partition, flight)
+        while fired < at_most and (flight := flights.take(until)) is not None:
+            try:
+                self._lose(batch, partition, flight)
+            except DependencyUnavailable:
+                flights.later(self._now_ms() + AGAIN_MS)
             fired += 1
         return fired
 
@@ -159,26 +176,42 @@ class Decider:
             task_id = flight.key.removeprefix("task/")
             message = "its offset is done, or its time to be begun is over, and no result came"
             event = TaskLost(task_id, flight.attempt, message, self._jitter())
+            batch.work(Part.TIMERS, partition.number, task_id.split("/")[0])
             self._step(batch, partition, task_id.split("/")[0], event, None)
 
     def deal(self, batch: Batch, at_most: int) -> bool:
-        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
+        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full.
+
+        With no room for anything it only sets where the jobs of this batch stand now.
+        """
         self._stand_touched()
         late = time.monotonic() + DECIDE_S
+        for job_id, number in list(self.waiting.items()):
+            self._stand(self._partitions[number], job_id)
         while batch.dispatched < at_most:
-            before = batch.dispatched
+            before = batch.dispatched, len(self.waiting)
             for grant in self._window.deal(at_most - batch.dispatched):
                 self._grant(batch, grant)
                 if time.monotonic() > late:
                     return True
-            if batch.dispatched == before:
+            if (batch.dispatched, len(self.waiting)) == before:
                 return False
         return True
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
         partition = self._partitions[self._home[grant.job_id]]
-        self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
-        self._stand(partition, grant.job_id)
+        batch.work(Part.GRANTS, partition.number, grant.job_id)
+        try:
+            self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
+        except DependencyUnavailable:
+            self._wait(partition, grant.job_id)
+        else:
+            self._stand(partition, grant.job_id)
+
+    def _wait(self, partition: Partition, job_id: str) -> None:
+        """What the job's next tasks are made of is not read yet: the others go on meanwhile."""
+        self.waiting[job_id] = partition.number
+        self._window.hold(job_id)
 
     def collect(self) -> None:
         """Tombstone workflow texts that no job uses any more.
@@ -194,6 +227,7 @@ class Decider:
         found = False
         for partition in self._partitions.values():
             for job_id in partition.store.closing(jobs):
+                batch.work(Part.CLOSING, partition.number, job_id)
                 self._step(batch, partition, job_id, ClosingResumed(limit), None)
                 found, jobs = True, jobs - 1
             if jobs <= 0:
@@ -236,10 +270,15 @@ class Decider:
         for job_id in [job_id for job_id, home in self._home.items() if home == number]:
             del self._home[job_id]
             self._window.update(job_id, None)
+        self.waiting = {job_id: home for job_id, home in self.waiting.items() if home != number}
 
     def _stand(self, partition: Partition, job_id: str) -> None:
+        self.waiting.pop(job_id, None)
         try:
             standing = self._machine.standing(partition.store.view(job_id))
+        except DependencyUnavailable:
+            self._wait(partition, job_id)
+            return
         except Exception:
             log.exception("standing.failed", job_id=job_id)
             standing = None
@@ -265,7 +304,7 @@ class Decider:
         now_ms = self._now_ms()
         try:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
-            letter = partial(self._letter, source, job_id=job_id, now_ms=now_ms)
+            letter = partial(self._letters.of_effect, source, job_id=job_id, now_ms=now_ms)
             records = self._encoder.encode(decision.effects, partition.number, letter)
             self._encoder.check(decision.changes)
         except DependencyUnavailable:
@@ -295,7 +334,7 @@ class Decider:
         message = f"{type(error).__name__}: {error}"[:1_000]
         log.error("event.broke", job_id=job_id, cause=message, at=traceback.format_tb(error.__traceback__)[-3:])
         if source is not None:
-            self._set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
+            self._letters.set_aside(batch, source, "internal", message, job_id=job_id, errors=chain(error))
         if job_id is None:
             return
         failed: Event = JobBroke(f"internal error: {message}")
@@ -320,12 +359,23 @@ class Decider:
             job_id, event = meaning.job_id, meaning.event
         self._broke(batch, partition, source, error, job_id=job_id, event=event)
 
+    def break_off(self, batch: Batch, number: int, job_id: str, error: Exception) -> None:
+        """End a job as ``internal``: a timer or a grant of it cannot be written."""
+        self._broke(batch, self._partitions[number], None, error, job_id=job_id)
+
     def abandon(self, batch: Batch, source: Source, error: Exception) -> None:
         """Set aside a record where not even the end of its job can be written; the partition goes on all the same."""
         batch.next[source.topic, source.partition] = source.offset + 1
         batch.read += 1
         log.error("job.stuck", topic=source.topic, partition=source.partition, offset=source.offset, error=repr(error))
-        self._set_aside(batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error))
+        self._letters.set_aside(
+            batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error)
+        )
+
+    def withdraw(self, job_id: str) -> None:
+        """Grant a job no more room until it changes."""
+        self._home.pop(job_id, None)
+        self._window.update(job_id, None)
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 
@@ -335,41 +385,6 @@ class Decider:
             batch.counts["forwarded",] += 1
         except Exception as error:
             self._broke(batch, partition, source, error)
-
-    def _set_aside(
-        self,
-        batch: Batch,
-        source: Source,
-        reason: str,
-        message: str,
-        *,
-        job_id: str | None,
-        errors: tuple[str, ...] = (),
-    ) -> None:
-        letter = dead_letter(
-            source, reason=reason, message=message, at_ms=self._now_ms(), by=self._by, whose=Whose(job_id),
-            errors=errors, max_bytes=self._encoder.letter_bytes,
-        )  # fmt: skip
-        batch.records.append(self._encoder.dead_letter(letter))
-        batch.counts["dead_letter", source.topic, reason] += 1
-
-    def _letter(
-        self, source: Source | None, effect: SetAside | SetTaskAside, task: Record | None, *, job_id: str, now_ms: int
-    ) -> DeadLetter | None:
-        if isinstance(effect, SetTaskAside):
-            assert task is not None
-            return task_letter(
-                effect.task, written=task, found=source, reason=effect.reason, message=effect.message,
-                attempts=effect.history, at_ms=now_ms, by=self._by, redrives=effect.redrives,
-                max_bytes=self._encoder.letter_bytes,
-            )  # fmt: skip
-        if source is None:
-            log.warning("event.set_aside", job_id=job_id, reason=effect.reason, message=effect.message)
-            return None
-        return dead_letter(
-            source, reason=effect.reason, message=effect.message, at_ms=now_ms, by=self._by, whose=Whose(job_id),
-            max_bytes=self._encoder.letter_bytes,
-        )  # fmt: skip
 
     def _full(self, partition: Partition, job_id: str) -> bool:
         return partition.store.counters.markers >= self._max_markers and not partition.store.knows(job_id)

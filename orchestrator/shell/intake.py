@@ -79,7 +79,7 @@ class Intake:
 
     Args:
         partitions: count of ``jobs`` and its companions.
-        content_hash: of (workflow, input), the core's.
+        content_hash: of a submission, the core's.
         jitter: draws from [0, 1).
         max_bytes: what the ``jobs`` topic takes. Its own limit is on compressed batches, so larger ones can lie there;
             they are refused wherever they lie, since only some could be forwarded.
@@ -89,7 +89,7 @@ class Intake:
         self,
         *,
         partitions: int,
-        content_hash: Callable[[Any, Any], str],
+        content_hash: Callable[[Submission], str],
         jitter: Callable[[], float],
         max_bytes: int = 1_000_000,
     ) -> None:
@@ -160,8 +160,7 @@ class Intake:
             return Signalled(submission.name or "")
         if submission.type == "redrive":
             return _redrive(submission, redrives_of(headers.items()))
-        content_hash = self._content_hash(submission.workflow, submission.input)
-        return JobSubmitted(submission, content_hash, at_ms, tuple(trace_headers(headers)))
+        return JobSubmitted(submission, self._content_hash(submission), at_ms, tuple(trace_headers(headers)))
 
     def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:
         key = (source.key or b"").decode("utf-8", "replace")[:200]

@@ -11,7 +11,7 @@ Lookup = Callable[[str], StateRecord | None]
 
 
 class Timers:
-    """A heap of (due, key). An entry counts only while the record under its key still has that due time.
+    """A heap of due times and keys. An entry counts only while the record under its key still has that due time.
 
     Args:
         holds: returns the record that holds under a key.
@@ -19,22 +19,23 @@ class Timers:
 
     def __init__(self, holds: Lookup) -> None:
         self._holds = holds
-        self._heap: list[tuple[int, str]] = []
-        self._fired: list[tuple[int, str]] = []
+        self._heap: list[tuple[int, int, str]] = []
+        """When to look, the due time that the record must still have, its key."""
+        self._fired: list[tuple[int, int, str]] = []
 
     def note(self, key: str, before: StateRecord | None, record: StateRecord | None) -> None:
         """Note that the committed record under a key changed."""
         due = getattr(record, "due_ms", None)
         if due is not None and due != getattr(before, "due_ms", None):
-            heapq.heappush(self._heap, (due, key))
+            heapq.heappush(self._heap, (due, due, key))
 
     def next_due_ms(self) -> int | None:
         """Return the earliest due time that still counts."""
         heap = self._heap
         while heap:
-            due, key = heap[0]
+            at, due, key = heap[0]
             if getattr(self._holds(key), "due_ms", None) == due:
-                return due
+                return at
             heapq.heappop(heap)
         return None
 
@@ -45,7 +46,17 @@ class Timers:
             return None
         entry = heapq.heappop(self._heap)
         self._fired.append(entry)
-        return entry[1]
+        return entry[2]
+
+    def later(self, at_ms: int) -> None:
+        """What was taken last cannot be decided now: it comes again at another time."""
+        _, due, key = self._fired.pop()
+        heapq.heappush(self._heap, (at_ms, due, key))
+
+    def leave(self, job_id: str) -> None:
+        """Forget a job's due times; a record of it that changes is timed anew."""
+        self._heap = [entry for entry in self._heap if entry[2].split("/")[1] != job_id]
+        heapq.heapify(self._heap)
 
     def settle(self) -> None:
         """What was taken is committed."""

@@ -24,6 +24,7 @@ class Writer:
         working: the partitions that are worked.
         topics: names of the topics.
         group: the consumer's group metadata, taken just before the offsets are sent.
+        settle: waits until the objects that the batch refers to are stored.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Writer:
         working: Mapping[int, Partition],
         topics: Topics,
         group: Callable[[], bytes],
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self._session = session
         self._encoder = encoder
         self._working = working
         self._topics = topics
         self._group = group
+        self._settle = settle
         self._names = {topics.jobs: cursor_key("jobs"), topics.results: cursor_key("results")}
 
     def changed(self) -> bool:
@@ -54,6 +57,7 @@ class Writer:
             CommitFailed: aborted.
             Fenced: another producer has this id.
             SessionLost: the ending is unknown.
+            DependencyUnavailable: the objects that it refers to are not stored yet; nothing was begun.
         """
         for (topic, p), offset in batch.next.items():
             self._working[p].store.put({self._names[topic]: Cursor(offset)})
@@ -62,6 +66,7 @@ class Writer:
             records = batch.records + self._state(written)
         except Unwritable as error:
             raise WriteRefused(error.message) from None
+        self._settle()
         committed = self._session.write(records, offsets=self._offsets(batch, written), group=self._group)
         self._note_offsets(committed)
         for (home, flight), topic, p, offset in committed.places:

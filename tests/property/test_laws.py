@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -107,8 +108,9 @@ class Life(RuleBasedStateMachine):
             self.budgets[job] = tokens
             self.redriven.clear()
         fields = {"budget": {"tokens": tokens}} if tokens is not None else {}
+        before = len(self.world.effects)
         self.world.submit(job, workflow(attempts, share), {"items": [f"i{n}" for n in range(items)]}, **fields)
-        for effect in self.world.effects[-8:]:
+        for effect in self.world.effects[before:]:
             if isinstance(effect, EmitOutcome) and effect.job_id == job:
                 self.bytes.setdefault(job, set()).add(effect.value)
         self.deal()
@@ -259,5 +261,5 @@ def _event(result: Result) -> Any:
     return TaskFailed(result, 0.5) if result.failure else TaskSucceeded(result)
 
 
-TestLife = Life.TestCase
+TestLife = pytest.mark.slow(Life.TestCase)
 TestLife.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)

@@ -131,3 +131,17 @@ def test_jobs_of_one_tenant_take_turns_and_the_higher_priority_goes_first() -> N
     for job, standing in standings.items():
         window.update(job, standing)
     assert deal_all(window, standings, 5) == ["urgent", "first", "second", "first", "second"]
+
+
+def test_a_job_that_is_held_is_granted_nothing_until_it_stands_again_and_what_it_has_out_still_counts() -> None:
+    window = DispatchWindow(10)
+    standing = Standing("t", "batch", 0, (Demand("s", "p", live=4, ready=6),))
+    window.update("a", standing)
+    window.hold("a")
+    window.hold("unknown")
+    assert window.deal(100) == []
+    window.update("b", Standing("t", "batch", 0, (Demand("s", "p", live=0, ready=100),)))
+    assert [(grant.job_id, grant.count) for grant in window.deal(100)] == [("b", 6)]
+    window.update("b", None)
+    window.update("a", standing)
+    assert [(grant.job_id, grant.count) for grant in window.deal(100)] == [("a", 6)]

@@ -15,7 +15,6 @@ From 4 on an ending that does not tell the provider's bill is `unconfirmed`.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -25,17 +24,16 @@ import structlog
 
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import decode, encode
-from headrace.schemas.errors import AdapterError, ContractError, ErrorKind, HeadraceError
+from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, LlmCall, Result, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.journal import Entry
 from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
+from headrace.workers.shell.payloads import Payloads, failure_of
 
 log = structlog.get_logger("headrace.attempt")
-
-MAX_CALL_REF_BYTES = 64 * 1024 * 1024
 
 Begin = Callable[[], Awaitable[None]]
 """Writes down that the call begins; may raise what `AttemptRunner.run` lets through."""
@@ -82,7 +80,7 @@ class AttemptRunner:
         self._adapter = adapter
         self._worker = worker
         self._is_cancelled = is_cancelled
-        self._objects = objects
+        self._payloads = Payloads(objects)
         self._inline_bytes = inline_bytes
         self._schemas = OutputSchemas()
         self.priced = pool.price.input > 0 or pool.price.output > 0
@@ -111,11 +109,9 @@ class AttemptRunner:
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
         try:
-            call = task.call if task.call is not None else await asyncio.to_thread(self._fetch, task)
+            call = task.call if task.call is not None else await self._payloads.fetch(task)
         except HeadraceError as error:
-            # A store that does not answer may answer later; an object that is gone or wrong will not come back.
-            kind = ErrorKind.INTERNAL if isinstance(error, ContractError) else ErrorKind.NETWORK
-            return self._ended(self.failed(task, kind, error.message), called=False)
+            return self._ended(self._result(task, failure=failure_of(error, "the call")), called=False)
         except Exception as error:
             return self._ended(self._unexpected(task, error, unconfirmed=False), called=False)
         await begin()
@@ -125,7 +121,7 @@ class AttemptRunner:
         ended = self._ended(result, called=True)
         if len(ended.value) <= self._inline_bytes:
             return ended
-        return self._ended(await asyncio.to_thread(self._by_reference, task, result), called=True)
+        return self._ended(await self._by_reference(result), called=True)
 
     def failed(
         self, task: Task, kind: ErrorKind, message: str, *, retry_after_ms: int | None = None, **fields: Any
@@ -169,17 +165,6 @@ class AttemptRunner:
             message = "the last moment for the call to start had passed"
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
         return None
-
-    def _fetch(self, task: Task) -> LlmCall:
-        if task.call_ref is None:
-            raise ContractError("the task has neither a call nor a reference to one")
-        if task.call_ref.size_bytes > MAX_CALL_REF_BYTES:
-            raise ContractError(f"the call's reference is above {MAX_CALL_REF_BYTES} bytes")
-        content = self._objects().get(task.call_ref)
-        try:
-            return LlmCall.model_validate_json(content)
-        except ValueError:
-            raise ContractError(f"object {task.call_ref.key} is no call") from None
 
     async def _call(self, task: Task, call: LlmCall) -> Result:
         started = time.monotonic()
@@ -236,15 +221,14 @@ class AttemptRunner:
             unconfirmed=self.priced and not (completion.usage.input_tokens or completion.usage.output_tokens),
         )
 
-    def _by_reference(self, task: Task, result: Result) -> Result:
+    async def _by_reference(self, result: Result) -> Result:
         try:
-            content = json.dumps(result.output, ensure_ascii=False, separators=(",", ":")).encode()
-            return result.model_copy(update={"output": None, "output_ref": self._objects().put(content)})
+            ref = await self._payloads.store(result.output)
         except Exception as error:
-            reason = error.message if isinstance(error, HeadraceError) else type(error).__name__
-            failure = Failure(kind=ErrorKind.INTERNAL, message=f"the answer is too large to travel inline: {reason}")
-            log.error("output.not_stored", task_id=task.task_id, reason=reason)
+            failure = failure_of(error, "the answer is too large to travel inline")
+            log.error("output.not_stored", task_id=result.task_id, reason=failure.message)
             return result.model_copy(update={"output": None, "failure": failure})
+        return result.model_copy(update={"output": None, "output_ref": ref})
 
     def _unexpected(self, task: Task, error: BaseException, *, unconfirmed: bool = True) -> Result:
         log.error("attempt.crashed", task_id=task.task_id, attempt=task.attempt, exc_info=error)

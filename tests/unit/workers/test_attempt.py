@@ -247,7 +247,8 @@ def test_a_reference_whose_content_is_gone_or_wrong_fails_for_good(attempt, memo
     for wrong in (ref.model_copy(update={"sha256": "0" * 64}), ObjectRef(key="sha256/00", size_bytes=1, sha256="00")):
         task = make_task(call_ref=wrong).model_copy(update={"call": None})
         result, provider, _ = attempt("{}", task, store=memory_store)
-        assert (result.failure.kind, len(provider.calls)) == (ErrorKind.INTERNAL, 0)
+        assert (result.failure.kind, len(provider.calls)) == (ErrorKind.PAYLOAD_LOST, 0)
+        assert wrong.key in result.failure.message
 
 
 def test_a_key_the_provider_echoes_never_reaches_the_result(attempt):
