@@ -155,23 +155,6 @@ class LocalKafka:
         servers = self.bootstrap_servers.split(",")[node - 1]
         wait_until_ready(servers, timeout_s=self._options.ready_timeout_s, check=self._raise_if_ended)
 
-    def restart(self, node: int) -> None:
-        """Start a node again that has ended, on its old ports; return once the cluster lists it.
-
-        Args:
-            node: counted from 1.
-
-        Raises:
-            DependencyUnavailable: it did not come up.
-        """
-        jvm = self._jvms[node - 1]
-        assert jvm.poll() is not None, f"node {node} still runs"
-        properties = self.data / f"node-{node}" / "server.properties"
-        self._jvms[node - 1] = self._spawn(properties, log_file(self.data, node))
-        write_state(self.data, self._state(ready=True))
-        servers = self.bootstrap_servers.split(",")[node - 1]
-        wait_until_ready(servers, timeout_s=self._options.ready_timeout_s, check=self._raise_if_ended)
-
     def __enter__(self) -> Self:
         return self.start()
 
