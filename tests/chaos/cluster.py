@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 import urllib.request
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from benchmarks.clusters import Cluster as Brokers
 from benchmarks.deployment import free_port
 
 from headrace.runtime.brokers import local_runtime, survey
 from headrace.runtime.kafka import admin_client
 from headrace.runtime.local_kafka import LocalKafka, LocalKafkaOptions
-from headrace.runtime.processes import ProcessRef, spawn_attached
+from headrace.runtime.processes import spawn_attached
 from headrace.runtime.settings import Settings
 from headrace.runtime.topic_plan import ensure_topics
 from tests.chaos import workflows
@@ -37,7 +37,7 @@ DRAIN_S = 20.0
 class Cluster:
     """What the harness acts on."""
 
-    kafka: LocalKafka
+    brokers: Brokers
     fleet: Fleet
     settings: Settings
     folder: Path
@@ -78,34 +78,19 @@ class Cluster:
 
     # ── Brokers ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def broker(self, name: str) -> ProcessRef:
-        """Return the JVM of ``broker-<n>``."""
-        found = ProcessRef.of(self.kafka.pids[_node(name) - 1])
-        assert found is not None, f"{name} does not run"
-        return found
-
-    def kill_broker(self, name: str) -> None:
-        """SIGKILL, and wait until it is gone."""
-        jvm = self.broker(name)
-        jvm.signal(signal.SIGKILL)
-        while jvm.alive():
-            time.sleep(0.01)
-
-    def restart_broker(self, name: str) -> None:
-        """Start it again; returns when it answers."""
-        self.kafka.restart(_node(name))
-
     def wait_in_sync(self, timeout_s: float) -> bool:
         """Wait until every partition has all its copies in sync; return whether that came in time."""
-        admin = admin_client(self.settings)
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            topics = admin.list_topics(timeout=5).topics.values()
-            parts = [part for topic in topics for part in topic.partitions.values()]
-            if all(part.error is None and len(part.isrs) == len(part.replicas) for part in parts):
+            if self.brokers.in_sync():
                 return True
             time.sleep(0.2)
         return False
+
+    def restart_broker(self, node: int) -> None:
+        """Start a killed one again; returns when it answers."""
+        self.brokers.kafka.wait(node)
+        self.brokers.kafka.restart(node)
 
     # ── The provider ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,7 +128,7 @@ def cluster(folder: Path, *, brokers: int, protocol: str, now_s: Callable[[], fl
         ensure_topics(admin_client(settings), settings, ["noop", "http"])
         port = held.enter_context(_provider(folder))
         fleet = held.enter_context(Fleet(folder / "logs", now_s))
-        yield Cluster(kafka, fleet, settings, folder, port, protocol)
+        yield Cluster(Brokers(kafka), fleet, settings, folder, port, protocol)
 
 
 @contextmanager
@@ -170,7 +155,3 @@ def _wait_for(url: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-
-
-def _node(name: str) -> int:
-    return int(name.rpartition("-")[2])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.evidence import Done
-from tests.chaos.plan import Act, Fault
+from tests.chaos.plan import Act, Fault, node_of
 
 READY_S = 40.0
 """How long a member may take until it says that it is ready."""
@@ -45,7 +44,7 @@ class Injector:
         if any(fault.role == "broker" for fault in faults) and not self._cluster.wait_in_sync(IN_SYNC_S):
             self._say(f"{self._now_s():6.1f} s  skipped: the brokers' copies are not in sync")
             return
-        begun = [(fault, self._now_s()) for fault in faults if self._begin(fault)]
+        begun = [(fault, self._begin(fault)) for fault in faults]
         notes = {id(fault): self._end(fault, began_s) for fault, began_s in begun}
         members = [name for role in ("orchestrator", "http", "noop") for name in self._fleet.names(role)]
         late = self._fleet.wait_ready(members, READY_S)
@@ -55,35 +54,44 @@ class Injector:
         took = self._now_s() - begun[0][1]
         self._say(f"{self._now_s():6.1f} s      over after {took:.1f} s" + (f"; not ready: {late}" if late else ""))
 
-    def _begin(self, fault: Fault) -> bool:
-        """Do what takes no time."""
+    def _begin(self, fault: Fault) -> float:
+        """Do what takes no time; return when."""
+        began_s = self._now_s()
         self._say(f"{self._now_s():6.1f} s  {str(fault)[10:]}")
-        broker = fault.role == "broker"
-        match fault.act:
-            case Act.KILL:
-                for name in fault.members:
-                    self._cluster.kill_broker(name) if broker else self._fleet.kill(name, down_s=fault.down_s)
-            case Act.PAUSE:
-                for name in fault.members:
-                    self._cluster.broker(name).signal(signal.SIGSTOP) if broker else self._fleet.pause(name)
-        return True
+        for name in fault.members:
+            match fault.act, fault.role:
+                case Act.KILL, "broker":
+                    self._cluster.brokers.kill(node_of(name))
+                case Act.KILL, _:
+                    self._fleet.kill(name, down_s=fault.down_s)
+                case Act.PAUSE, "broker":
+                    self._cluster.brokers.pause(node_of(name))
+                case Act.PAUSE, _:
+                    self._fleet.pause(name)
+        return began_s
 
     def _end(self, fault: Fault, began_s: float) -> str:
         """Do the rest; return what went wrong."""
-        broker = fault.role == "broker"
         match fault.act:
             case Act.KILL | Act.PAUSE:
                 time.sleep(max(0.0, began_s + fault.down_s - self._now_s()))
                 for name in fault.members:
-                    if fault.act is Act.PAUSE:
-                        self._cluster.broker(name).signal(signal.SIGCONT) if broker else self._fleet.resume(name)
-                    elif broker:
-                        self._cluster.restart_broker(name)
+                    self._bring_back(fault, name)
                 return ""
             case Act.ROLL:
                 return "; ".join(filter(None, [self._roll(name) for name in fault.members]))
             case Act.SCALE:
                 return self._scale(fault)
+
+    def _bring_back(self, fault: Fault, name: str) -> None:
+        """Killed members are started again by the fleet itself."""
+        match fault.act, fault.role:
+            case Act.KILL, "broker":
+                self._cluster.restart_broker(node_of(name))
+            case Act.PAUSE, "broker":
+                self._cluster.brokers.resume(node_of(name))
+            case Act.PAUSE, _:
+                self._fleet.resume(name)
 
     def _roll(self, name: str) -> str:
         ended = self._fleet.terminate(name)

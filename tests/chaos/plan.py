@@ -70,6 +70,11 @@ def member(role: Role, number: int) -> str:
     return f"{role}-{number}"
 
 
+def node_of(name: str) -> int:
+    """Return the number of ``broker-<n>``."""
+    return int(name.rpartition("-")[2])
+
+
 def draw_plan(seed: int, seconds: float, shape: Shape = Shape()) -> tuple[Fault, ...]:
     """Return the faults of a run.
 
