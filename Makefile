@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 FUZZ_EXAMPLES ?= 3000
+SEEDS ?= 1..10000
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test fuzz simulate trouble chaos nightly lint lock schemas clean
@@ -28,13 +29,19 @@ demo: $(STAMP) ## one real document as one job, over a real Kafka, on a real loc
 test: $(STAMP) ## all tests, on a real Apache Kafka
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
+chaos: $(STAMP) ## kill, pause, restart and scale everything for 5 minutes with each protocol; writes docs/reliability-record.md (SEED=n)
+	@$(BIN)/python -m tests.chaos --protocol both $(if $(SEED),--seed $(SEED)) --record docs/reliability-record.md
+
 trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
 	@$(BIN)/python -m pytest tests/trouble
+
+simulate: $(STAMP) ## SEEDS (1..10000) of the simulation: faults at every step, judged
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes $(TEST_PROCESSES)
 
 fuzz: $(STAMP) ## spoiled messages against every reader, FUZZ_EXAMPLES for each of them (3,000)
 	@HEADRACE_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py -n $(TEST_PROCESSES)
 
-nightly: fuzz trouble ## what takes longer than make test may
+nightly: simulate fuzz trouble ## what takes longer than make test may
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export

@@ -73,11 +73,12 @@ class Cluster:
                 self.kafka.wait(node)
                 self.kafka.restart(node)
         deadline = time.monotonic() + 60
-        while not self._in_sync():
+        while not self.in_sync():
             assert time.monotonic() < deadline, "the replicas did not come in sync"
             time.sleep(0.2)
 
-    def _in_sync(self) -> bool:
+    def in_sync(self) -> bool:
+        """Whether every partition has a leader and all its copies."""
         topics = self._admin.list_topics(timeout=10).topics.values()
         parts = [part for topic in topics for part in topic.partitions.values()]
         return all(part.leader >= 0 and len(part.isrs) == len(part.replicas) for part in parts)

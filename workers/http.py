@@ -6,6 +6,7 @@ httpx costs milliseconds of CPU a call when many are in flight, through its conn
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -128,6 +129,10 @@ class LeasedTransport(httpx.AsyncBaseTransport):
     httpcore's pool looks at every connection (and asks the kernel about the idle ones) on every request, which at 64
     in flight was measured to cost 10 ms of CPU a call. One pool of one connection for each lease costs none of that.
 
+    Only the connection of an answer that was read to its end is used again. httpcore keeps one for ever that was
+    cancelled at the wrong moment (before it was opened, or while it was closed), and each later request would wait
+    for it until its timeout: found by tests/chaos.
+
     Args:
         proxy: the proxy that every connection goes through.
     """
@@ -135,51 +140,73 @@ class LeasedTransport(httpx.AsyncBaseTransport):
     def __init__(self, proxy: str | None = None) -> None:
         self._proxy = proxy
         self._verify = httpx.create_ssl_context()
-        self._free: list[httpx.AsyncHTTPTransport] = []
-        self._all: list[httpx.AsyncHTTPTransport] = []
+        self.free: list[httpx.AsyncHTTPTransport] = []
+        """Connections without a request."""
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        transport = self._free.pop() if self._free else self._open()
+        transport = self.free.pop() if self.free else self._open()
         try:
             response = await transport.handle_async_request(request)
         except BaseException:
-            self._free.append(transport)
+            self._drop(transport)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _LeasedStream(response.stream, lambda: self._free.append(transport))
+        response.stream = _LeasedStream(response.stream, lambda whole: self._give_back(transport, whole=whole))
         return response
 
     async def aclose(self) -> None:
-        for transport in self._all:
-            await transport.aclose()
+        free, self.free = self.free, []
+        for transport in free:
+            self._drop(transport)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _open(self) -> httpx.AsyncHTTPTransport:
-        transport = httpx.AsyncHTTPTransport(verify=self._verify, limits=_ONE, retries=0, proxy=self._proxy)
-        self._all.append(transport)
-        return transport
+        return httpx.AsyncHTTPTransport(verify=self._verify, limits=_ONE, retries=0, proxy=self._proxy)
+
+    def _give_back(self, transport: httpx.AsyncHTTPTransport, *, whole: bool) -> None:
+        if whole:
+            self.free.append(transport)
+        else:
+            self._drop(transport)
+
+    def _drop(self, transport: httpx.AsyncHTTPTransport) -> None:
+        """Close a connection in a task of its own: who gave it up may be cancelled just now."""
+        task = asyncio.get_running_loop().create_task(transport.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closed)
+
+    def _closed(self, task: asyncio.Task[None]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled():
+            task.exception()  # Looked at, so that asyncio does not complain: it is closed either way.
 
 
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60.0)
 
 
 class _LeasedStream(httpx.AsyncByteStream):
-    """A body that gives its connection back when it is closed."""
+    """A body that gives its connection back when it is closed, and says whether it was read to its end."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, give_back: Callable[[], None]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, give_back: Callable[[bool], None]) -> None:
         self._stream = stream
-        self._give_back: Callable[[], None] | None = give_back
+        self._give_back: Callable[[bool], None] | None = give_back
+        self._read = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._stream:
             yield part
+        self._read = True
 
     async def aclose(self) -> None:
         give_back, self._give_back = self._give_back, None
+        closed = False
         try:
             await self._stream.aclose()
+            closed = True
         finally:
             if give_back is not None:
-                give_back()
+                give_back(closed and self._read)
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from random import Random
 
 import jsonschema_rs
@@ -11,6 +13,8 @@ import pytest
 from headrace.schemas.errors import ConfigError
 from headrace.workers.adapters.faulty.provider import ScriptedProvider
 from headrace.workers.adapters.faulty.script import json_for, parse_script
+from headrace.workers.http import HttpClient
+from tests.unit.workers.conftest import served
 
 
 class Clock:
@@ -64,6 +68,42 @@ def test_another_script_can_be_posted_and_a_wrong_one_is_refused():
     )
     assert provider.reply("GET", "/nothing", {}, b"").status == 404
     assert provider.reply("POST", "/v1/chat/completions", {}, b"{").status == 400
+
+
+def test_the_log_says_who_called_what_is_billed_and_how_each_call_ended():
+    """By it a test proves what a worker's death cost: what was in flight, and what was paid for."""
+
+    async def main():
+        script = "rules: [{match: slow, latency: {ms: 60000}}, {match: 'no', faults: [{kind: server_error}]}]"
+        async with served(script) as (provider, base_url):
+            client = HttpClient(base_url, headers={"x-caller": "worker-7"}, key=None)
+
+            def call(prompt):
+                body = {"messages": [{"role": "user", "content": prompt}]}
+                return client.post("/chat/completions", body, timeout_s=60, headers={"idempotency-key": prompt})
+
+            assert (await call("quick")).status == 200
+            assert (await call("no")).status == 500
+            slow = asyncio.ensure_future(call("slow"))
+            await in_flight(provider, 1)
+            slow.cancel()
+            await in_flight(provider, 0)
+            await client.close()
+            return json.loads(provider.reply("GET", "/log", {}, b"").body)
+
+    quick, refused, slow = asyncio.run(main())
+    assert {line["caller"] for line in (quick, refused, slow)} == {"worker-7"}
+    assert (quick["input_tokens"], quick["output_tokens"], quick["left"]) == (2, 2, False)
+    assert (refused["input_tokens"], refused["output_tokens"]) == (0, 0)
+    assert (slow["input_tokens"], slow["left"]) == (2, True)
+    assert all(line["at_s"] <= line["ended_s"] < 30 for line in (quick, refused, slow))
+
+
+async def in_flight(provider, count):
+    deadline = time.monotonic() + 10
+    while json.loads(provider.reply("GET", "/stats", {}, b"").body)["in_flight"] != count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("text", ["rules: [{match: '('}]", "latency: {law: gauss}", "a: ["])

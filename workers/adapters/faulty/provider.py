@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from random import Random
 from typing import Any, Literal
@@ -15,6 +15,32 @@ from headrace.workers.adapters.faulty.script import Fault, Rule, Script, json_fo
 
 LOG_LINES = 200_000
 TOKEN_CHARS = 4
+CALLER_HEADER = "x-caller"
+"""Who calls, for the log: an endpoint's ``headers`` in the pools file can name the worker."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One line of the log."""
+
+    at_s: float
+    """When it came in, in seconds since the script was loaded."""
+    key: str
+    model: str
+    fault: str
+    status: int
+    delay_s: float
+    prompt_chars: int
+    caller: str = ""
+    input_tokens: int = 0
+    """What is billed for the prompt: nothing where an error is answered."""
+    output_tokens: int = 0
+    """What is billed for the answer."""
+    ended_s: float | None = None
+    """When it was answered, or its caller left; None while it is in flight."""
+    left: bool = False
+    """Whether its caller went away before the answer."""
+    body: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +54,10 @@ class Reply:
     delay_s: float = 0.0
     manner: Literal["whole", "reset", "half"] = "whole"
     """``reset``: the connection is cut before a byte; ``half``: in the middle of the body."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One line of the log."""
-
-    at_s: float
-    key: str
-    model: str
-    fault: str
-    status: int
-    delay_s: float
-    prompt_chars: int
-    body: dict[str, Any] = field(default_factory=dict)
+    billed: tuple[int, int] = (0, 0)
+    """Tokens of the prompt and of the answer."""
+    call: Call | None = None
+    """Its line in the log."""
 
 
 class ScriptedProvider:
@@ -65,6 +81,11 @@ class ScriptedProvider:
         self._started_s = self._now_s()
         self._calls_of_task: Counter[str] = Counter()
         self._answered: dict[str, Reply] = {}
+
+    def ended(self, reply: Reply, *, left: bool = False) -> None:
+        """Note that a reply was written, or that its caller left before."""
+        if reply.call is not None and reply.call.ended_s is None:
+            reply.call.ended_s, reply.call.left = self._elapsed_s(), left
 
     def reply(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Answer one request; ``headers`` by lower-case name."""
@@ -99,11 +120,16 @@ class ScriptedProvider:
         keys = [call.key for call in self.calls if call.key]
         return {
             "calls": len(self.calls),
+            "in_flight": sum(call.ended_s is None for call in self.calls),
+            "now_s": round(self._elapsed_s(), 4),
             "distinct_keys": len(set(keys)),
             "repeated_keys": len(keys) - len(set(keys)),
             "faults": dict(Counter(call.fault for call in self.calls if call.fault)),
             "statuses": {str(status): n for status, n in Counter(call.status for call in self.calls).items()},
         }
+
+    def _elapsed_s(self) -> float:
+        return self._now_s() - self._started_s
 
     def _complete(self, headers: Mapping[str, str], raw: bytes) -> Reply:
         try:
@@ -114,18 +140,26 @@ class ScriptedProvider:
         key = headers.get("idempotency-key", "")
         if self._script.honour_keys and key in self._answered:
             return self._answered[key]
-        rule, fault, delay_s, reply = self._play(key or sha256(raw).hexdigest(), body, prompt)
-        del rule
-        name = fault.kind if fault else ""
-        kept = body if self._keep_bodies else {}
-        at_s = self._now_s() - self._started_s
-        model = str(body.get("model", ""))
-        self.calls.append(Call(at_s, key, model, name, reply.status, delay_s, len(prompt), kept))
+        fault, reply = self._play(key or sha256(raw).hexdigest(), body, prompt)
+        call = Call(
+            at_s=self._elapsed_s(),
+            key=key,
+            model=str(body.get("model", "")),
+            fault=fault.kind if fault else "",
+            status=reply.status,
+            delay_s=reply.delay_s,
+            prompt_chars=len(prompt),
+            caller=headers.get(CALLER_HEADER, ""),
+            input_tokens=reply.billed[0],
+            output_tokens=reply.billed[1],
+            body=body if self._keep_bodies else {},
+        )
+        self.calls.append(call)
         if self._script.honour_keys and key and not fault:
             self._answered[key] = reply
-        return reply
+        return replace(reply, call=call)
 
-    def _play(self, key: str, body: dict[str, Any], prompt: str) -> tuple[Rule, Fault | None, float, Reply]:
+    def _play(self, key: str, body: dict[str, Any], prompt: str) -> tuple[Fault | None, Reply]:
         """Draw this call's fate: always the same number of draws in the same order."""
         script = self._script
         random = script.draws(key)
@@ -133,7 +167,7 @@ class ScriptedProvider:
         delay_s = (rule.latency or script.latency).draw_s(random)
         task = key.rpartition(":")[0] or key
         self._calls_of_task[task] += 1
-        elapsed_s = self._now_s() - self._started_s
+        elapsed_s = self._elapsed_s()
         fault = None
         for candidate in (*script.faults, *rule.faults):
             draw = random.random()
@@ -141,7 +175,7 @@ class ScriptedProvider:
             if fault is None and candidate.applies(call_of_task=calls, elapsed_s=elapsed_s, draw=draw):
                 fault = candidate
         text = _text(rule, found.groups() if found else (), body, random)
-        return rule, fault, delay_s, _reply(fault, text, body, prompt, delay_s)
+        return fault, _reply(fault, text, body, prompt, delay_s)
 
 
 def _text(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any], random: Random) -> str:
@@ -179,7 +213,7 @@ def _reply(fault: Fault | None, text: str, body: dict[str, Any], prompt: str, de
             return Reply(0, b"", delay_s=delay_s, manner="reset")
         case "half":
             whole = _completion(text, "stop", body, prompt, delay_s)
-            return Reply(200, whole.body, delay_s=delay_s, manner="half")
+            return replace(whole, manner="half")
         case "rate_limited" | "overloaded" | "server_error" | "error":
             return _scripted_error(fault, delay_s)
 
@@ -208,7 +242,8 @@ def _completion(text: str, finish: str, body: dict[str, Any], prompt: str, delay
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
         "usage": {**tokens, "total_tokens": sum(tokens.values())},
     }
-    return Reply(200, json.dumps(answer).encode(), delay_s=delay_s)
+    billed = tokens["prompt_tokens"], tokens["completion_tokens"]
+    return Reply(200, json.dumps(answer).encode(), delay_s=delay_s, billed=billed)
 
 
 def _error(status: int, *, type: str, code: str | None, message: str) -> Reply:
@@ -220,13 +255,9 @@ def _json(status: int, content: Any) -> Reply:
 
 
 def _line(call: Call) -> dict[str, Any]:
-    line = {
-        "at_s": round(call.at_s, 4),
-        "key": call.key,
-        "model": call.model,
-        "fault": call.fault,
-        "status": call.status,
-        "delay_s": call.delay_s,
-        "prompt_chars": call.prompt_chars,
-    }
-    return {**line, "body": call.body} if call.body else line
+    line = asdict(call)
+    line["at_s"] = round(call.at_s, 4)
+    line["ended_s"] = None if call.ended_s is None else round(call.ended_s, 4)
+    if not call.body:
+        del line["body"]
+    return line

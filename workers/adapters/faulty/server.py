@@ -24,6 +24,7 @@ class HttpProtocol(asyncio.Protocol):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._later: asyncio.TimerHandle | None = None
+        self._due: Reply | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -34,6 +35,8 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = None
         if self._later:
             self._later.cancel()
+        if self._due is not None:
+            self._provider.ended(self._due, left=True)
 
     def data_received(self, data: bytes) -> None:
         self._conn.receive_data(data)
@@ -71,6 +74,7 @@ class HttpProtocol(asyncio.Protocol):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         target = request.target.decode("latin-1")
         reply = self._provider.reply(request.method.decode(), target, headers, bytes(self._body))
+        self._due = reply
         if reply.delay_s > 0:
             self._later = asyncio.get_running_loop().call_later(reply.delay_s, self._send, reply, True)
         else:
@@ -79,6 +83,8 @@ class HttpProtocol(asyncio.Protocol):
     def _send(self, reply: Reply, resume: bool) -> None:
         if self._transport is None:
             return
+        self._due = None
+        self._provider.ended(reply)
         if reply.manner == "reset":
             self._transport.abort()
             return
