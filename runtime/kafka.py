@@ -8,7 +8,7 @@ import time
 from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.settings import Settings
@@ -138,6 +138,14 @@ def headers_of(message: Any) -> ReadHeaders:
         return tuple(_headers(message) or ())
     except SystemError:
         return ((UNREADABLE_HEADERS, b"true"),)
+
+
+def metadata_of(committed: TopicPartition) -> str:
+    """Return what a commit says beside its offset; nothing where that is not UTF-8, which only a forger writes."""
+    try:
+        return committed.metadata or ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def admin_client(settings: Settings, service: str = "admin") -> AdminClient:

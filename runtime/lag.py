@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import Place, beginnings, ends
 from headrace.schemas.completed import Progress, progress_of
 from headrace.schemas.errors import DependencyUnavailable
@@ -84,7 +85,7 @@ def _progress(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: f
                 partitions: list[TopicPartition] = future.result().topic_partitions
             except KafkaException as error:
                 raise DependencyUnavailable(f"offsets of a pool cannot be read: {error.args[0].str()}") from None
-            found.update({(tp.topic, tp.partition): progress_of(tp.offset, tp.metadata) for tp in partitions})
+            found.update({(tp.topic, tp.partition): progress_of(tp.offset, metadata_of(tp)) for tp in partitions})
     return found
 
 

@@ -12,6 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.flights import Place
+from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import ends
 from headrace.schemas.completed import Span, decode
 from headrace.schemas.errors import DependencyUnavailable
@@ -114,5 +115,5 @@ class GroupWatch:
                 partitions: list[TopicPartition] = future.result().topic_partitions
                 for tp in partitions:
                     if tp.offset >= 0:
-                        found[tp.topic, tp.partition] = Done(tp.offset, tuple(decode(tp.offset, tp.metadata)))
+                        found[tp.topic, tp.partition] = Done(tp.offset, tuple(decode(tp.offset, metadata_of(tp))))
         return found

@@ -1,8 +1,8 @@
-"""Headers that the Kafka client cannot read."""
+"""Headers and metadata that the Kafka client cannot read."""
 
 from __future__ import annotations
 
-from headrace.runtime.kafka import headers_of
+from headrace.runtime.kafka import headers_of, metadata_of
 from headrace.schemas.codec import UNREADABLE_HEADERS
 
 
@@ -27,3 +27,16 @@ def test_unreadable_headers_are_asked_for_once_and_say_so():
     message = Message(SystemError("returned a result with an exception set"))
     assert headers_of(message) == ((UNREADABLE_HEADERS, b"true"),)
     assert message.asked == 1
+
+
+class Committed:
+    def __init__(self, metadata):
+        self._metadata = metadata
+
+    @property
+    def metadata(self):
+        return None if self._metadata is None else self._metadata.decode()
+
+
+def test_metadata_of_a_commit_that_is_not_utf_8_says_nothing():
+    assert [metadata_of(Committed(given)) for given in (b"2:1:1;", b"", None, b"\xff\xfe")] == ["2:1:1;", "", "", ""]
