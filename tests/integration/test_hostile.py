@@ -26,7 +26,7 @@ from tests.hostile.corpus_results import TASK, VICTIM
 from tests.hostile.raw_produce import RawRecord, commit, produce
 from tests.orchestrators import Site, site, wait_until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(180)]
 
 PARTITIONS = 3
 POOLS = """
@@ -116,7 +116,7 @@ def test_bad_inputs_on_every_topic_stop_no_partition_and_end_no_process(
     here.submit("good", "fan", input={"items": list(range(ITEMS))})
     for number, bad in enumerate(of("attempts")):
         hostile.send(bad, topics.attempts("noop"), number % PARTITIONS)
-    wait_until(lambda: len(here.tasks()) > 0, "tasks, so that the worker reads the journal")
+    wait_until(lambda: len(here.tasks()) >= 100, "tasks, so that the worker reads the journal")
     servers, group = here.settings.kafka.bootstrap_servers or "", topics.worker_group("noop")
     for number, metadata in enumerate((b"\xff\xfe", b"3:9:9:9:9:9;1r:!!!!", b"9:of the future")):
         commit(servers, group, topics.tasks("noop", Lane.BATCH), number, 0, metadata)
