@@ -6,7 +6,7 @@ TEST_PROCESSES ?= 2
 FUZZ_EXAMPLES ?= 3000
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test fuzz nightly lint lock schemas clean
+.PHONY: help setup demo test fuzz trouble nightly lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,10 @@ test: $(STAMP) ## all tests, on a real Apache Kafka
 fuzz: $(STAMP) ## spoiled messages against every reader, FUZZ_EXAMPLES for each of them (3,000)
 	@HEADRACE_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py -n $(TEST_PROCESSES)
 
-nightly: fuzz ## what takes too long for every change
+trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
+	@$(BIN)/python -m pytest tests/trouble
+
+nightly: fuzz trouble ## what takes longer than make test may
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export

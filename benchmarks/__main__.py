@@ -9,7 +9,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import fanout, items, latency, records
+from benchmarks import fanout, items, latency, records, restore, takeover
 from headrace.schemas.errors import HeadraceError
 
 BENCHMARKS = {
@@ -18,19 +18,23 @@ BENCHMARKS = {
     "items": items.run,
     "latency": latency.run,
     "records": records.run,
+    "restore": restore.run,
 }
 
 
 def main() -> int:
     """Run one benchmark, or all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("name", choices=[*BENCHMARKS, "takeover", "all"])
     parser.add_argument("--quick", action="store_true", help="fewer tasks and runs")
+    parser.add_argument(
+        "--protocol", choices=["classic", "consumer"], default="classic", help="takeover: of the groups"
+    )
     given = parser.parse_args()
-    names = list(BENCHMARKS) if given.name == "all" else [given.name]
+    names = [*BENCHMARKS, "takeover"] if given.name == "all" else [given.name]
     for name in names:
         try:
-            figures = BENCHMARKS[name](given.quick)
+            figures = takeover.run(given.quick, given.protocol) if name == "takeover" else BENCHMARKS[name](given.quick)
         except HeadraceError as error:
             print(f"error: {error.message}\n{error.hint}", file=sys.stderr)
             return error.exit_code

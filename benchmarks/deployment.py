@@ -33,6 +33,8 @@ class Deployment:
     admin_ports: dict[str, int]
     """By process name."""
     provider_url: str
+    environment: Mapping[str, str]
+    """Of our processes."""
 
     def start(self, name: str, module: list[str], environment: Mapping[str, str], restarts: int) -> None:
         """Start one of our processes and wait until it is ready."""
@@ -78,6 +80,7 @@ def deployment(
     servers: str | None = None,
     restarts: int = 0,
     kafka: Mapping[str, object] | None = None,
+    extra: Mapping[str, str] | None = None,
 ) -> Iterator[Deployment]:
     """Start everything, and stop it after.
 
@@ -89,6 +92,7 @@ def deployment(
         servers: a Kafka that runs already; left out, one is started.
         restarts: how often a process that crashed is started again.
         kafka: further settings of group ``kafka``: credentials, librdkafka's options.
+        extra: further environment of our processes.
     """
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as name:
         folder = Path(name)
@@ -106,6 +110,7 @@ def deployment(
                 "HEADRACE_POOLS_FILE": str(pools),
                 "HEADRACE_DATA_DIR": str(folder / "data"),
                 **{f"HEADRACE_KAFKA__{name.upper()}": _text(value) for name, value in (kafka or {}).items()},
+                **(extra or {}),
             }
             settings = Settings.model_validate(
                 {
@@ -116,7 +121,7 @@ def deployment(
                 }
             )
             ensure_topics(admin_client(settings), settings, list(load_pools(pools).pools))
-            here = Deployment(settings, supervisor, {}, f"http://127.0.0.1:{provider_port}")
+            here = Deployment(settings, supervisor, {}, f"http://127.0.0.1:{provider_port}", environment)
             if provider:
                 here.start_provider(provider_port, script, folder / "script.yaml")
             for number in range(orchestrators):

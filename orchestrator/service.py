@@ -1,8 +1,8 @@
 """An orchestrator process from start to end.
 
-Start: 1 pools and workflows load · 2 the broker answers and the topics are right · 3 a producer takes over its id ·
-4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is finished, the
-group is left. A second signal exits at once: what is open is aborted by the successor.
+Start: 1 pools and workflows load · 2 the broker answers; its topics, rights and limits are right · 3 a producer takes
+over its id · 4 the group assigns partitions, which are restored. Stop (SIGTERM, SIGINT): the transaction in hand is
+finished, the group is left. A second signal exits at once: what is open is aborted by the successor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core import machine
@@ -36,6 +35,7 @@ from headrace.orchestrator.shell.lag import LagExporter
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.lost_tasks import LostTasks, live_of
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.partition import Partition
@@ -46,12 +46,16 @@ from headrace.orchestrator.shell.sweeper import Sweeper
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import ClientConfig, group_config, reader_config, transactional_config, wait_for_broker
+from headrace.runtime.kafka_watch import KafkaWatch
+from headrace.runtime.needs import orchestrator_needs
 from headrace.runtime.object_retention import retention_problems, topic_retentions
 from headrace.runtime.objects import ObjectStore, open_objects
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
+from headrace.runtime.start_checks import check_kafka
 from headrace.runtime.topic_limits import max_message_bytes
 from headrace.runtime.topic_plan import ensure_topics
 from headrace.runtime.transaction import TransactionSession, abort_orphan
@@ -158,10 +162,9 @@ class Orchestrator:
         self.beats = Heartbeats()
         self.working: dict[int, Partition] = {}
         transactional = transactional_config(settings, topics.transactional_id(slot.name))
-        self._session = TransactionSession(transactional, track=topics.state)
-        self._consumer = group_consumer(settings, slot)
+        self._session = TransactionSession(transactional, track=topics.state, waiting=self._wait)
         assignment = Assignment(topics, incremental=settings.kafka.group_protocol == "consumer")
-        assignment.subscribe(self._consumer)
+        self._membership = membership = Membership(member_config(settings, slot), assignment)
         sizes = max_message_bytes(admin, settings, names)
         inline = settings.objects.inline_bytes
         encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads)
@@ -170,15 +173,17 @@ class Orchestrator:
         mender = Mender(
             decider, encoder=encoder, partitions=self.working, state=topics.state, by=by, now_ms=now_ms
         )  # fmt: skip
-        self.watch = GroupWatch(admin, topics, names, lambda: live_of(list(self.working.values())) > 0)
+        self.groups = GroupReader(settings, "orchestrator-groups")
+        self.watch = GroupWatch(admin, self.groups, topics, names, lambda: live_of(list(self.working.values())) > 0)
         lost = LostTasks(self.watch, decider.channel_of, environment.limits, now_ms)
-        read = Input(self._consumer, assignment=assignment, working=self.working, results=topics.results)
-        group = self._consumer.consumer_group_metadata
+        read = Input(membership, assignment=assignment, working=self.working, results=topics.results)
+        group = membership.metadata
         settle = payloads.settle if payloads is not None else lambda: None
         writer = Writer(self._session, encoder=encoder, working=self.working, topics=topics, group=group, settle=settle)
         ownership = Ownership(
             self.working,
             assignment=assignment,
+            membership=membership,
             restorer=make_restorer(settings, transactional, admin),
             session=self._session,
             writer=writer,
@@ -196,7 +201,7 @@ class Orchestrator:
             decider=decider,
             mender=mender,
             writer=writer,
-            clock=LogClock(admin, topics.results, self._consumer),
+            clock=LogClock(admin, topics.results, membership),
             lost=lost,
             now_ms=now_ms,
             beat=self._beat,
@@ -212,6 +217,9 @@ class Orchestrator:
         """Return why this instance is not ready, or None."""
         return self.loop.ready() or (self._payloads.trouble() if self._payloads is not None else None)
 
+    def _wait(self, seconds: float) -> None:
+        self.loop.waiting(seconds)
+
     def run(self) -> None:
         """Work until told to stop, then leave the group.
 
@@ -221,9 +229,10 @@ class Orchestrator:
         try:
             self._session.open()
             self.loop.run()
+            self._membership.leave()
         finally:
             self._session.close()
-            self._consumer.close()
+            self._membership.close()
 
 
 def process_name(slot: Slot) -> str:
@@ -231,17 +240,15 @@ def process_name(slot: Slot) -> str:
     return f"orchestrator-{slot.name}"
 
 
-def group_consumer(settings: Settings, slot: Slot) -> Any:
-    """Return the consumer of ``jobs`` and ``results``, a static member named after the slot."""
-    topics = settings.topic_names
-    return Consumer(
-        {
-            **group_config(settings, "orchestrator", topics.orchestrator_group, instance=slot.name, assignor="range"),
-            # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
-            "auto.offset.reset": "error",
-            "queued.min.messages": PREFETCH_RECORDS,
-        }
-    )
+def member_config(settings: Settings, slot: Slot) -> ClientConfig:
+    """Return the options of the consumer of ``jobs`` and ``results``, a static member named after the slot."""
+    group = settings.topic_names.orchestrator_group
+    return {
+        **group_config(settings, "orchestrator", group, instance=slot.name, assignor="range"),
+        # Every partition is started by a seek to a known offset; one that is gone must not be skipped (B4).
+        "auto.offset.reset": "error",
+        "queued.min.messages": PREFETCH_RECORDS,
+    }
 
 
 def make_decider(
@@ -295,6 +302,7 @@ def run_orchestrator(settings: Settings) -> int:
     environment = environment_for(settings, pools, catalogue, payloads)
     admin = wait_for_broker(settings)
     ensure_topics(admin, settings, list(pools.pools))
+    check_kafka(admin, settings, orchestrator_needs(settings, pools.pools))
     with ExitStack() as held:
         slot = claim_slot(settings)
         held.callback(slot.release)
@@ -302,17 +310,23 @@ def run_orchestrator(settings: Settings) -> int:
             settings, slot=slot, pools=pools, environment=environment, payloads=payloads, admin=admin
         )
         _watch_signals(instance.loop)
+        watch = KafkaWatch(admin, settings.topic_names.companions)
+        watch.start()
+        held.callback(watch.close)
         server = AdminServer(
             settings.admin,
             "orchestrator",
             live=instance.beats.stale,
-            ready=instance.ready,
+            ready=lambda: watch.problem() or instance.ready(),
             info={"slot": slot.name},
         )
         held.callback(server.close)
         if payloads is not None:
             held.callback(payloads.close)
-        lag = LagExporter(admin, settings.topic_names, list(pools.pools), lambda: 0 in instance.working)
+        held.callback(instance.groups.close)
+        lag = LagExporter(
+            admin, instance.groups, settings.topic_names, list(pools.pools), lambda: 0 in instance.working
+        )
         lag.start()
         held.callback(lag.close)
         if objects is not None and settings.objects.sweep:

@@ -1,13 +1,23 @@
-"""Committed offsets of a consumer's own group, asked again while the group is being rebalanced (kafka-mechanics B3)."""
+"""Committed offsets: of a consumer's own group, asked again while it is being rebalanced (kafka-mechanics B3), and of
+other groups, read without joining them.
+
+In a process that lives on, the admin client asks no group for anything. A question that times out, as in every outage
+of the group's coordinator, ends the process by a failed assertion: ``rd_kafka_enq_once_del_source_return``, librdkafka
+2.16, measured at nearly each restart of a broker. A consumer's own ``committed`` bears it.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from headrace.runtime.kafka import group_config
 from headrace.runtime.offsets import Place
+from headrace.runtime.settings import Settings
 from headrace.schemas.errors import DependencyUnavailable
 
 STALE_S = 10.0
@@ -51,3 +61,58 @@ def committed_offsets(group: Consumer, places: Iterable[Place]) -> dict[Place, i
             if cause.code() not in _ASK_AGAIN or time.monotonic() > deadline:
                 raise DependencyUnavailable(f"the group's offsets cannot be read: {cause.str()}") from None
             time.sleep(0.05)
+
+
+class GroupReader:
+    """Reads committed offsets and their metadata of groups that this process is no member of. Threads may share it.
+
+    Args:
+        settings: how to reach Kafka.
+        service: for ``client.id``.
+    """
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self._settings = settings
+        self._service = service
+        self._consumers: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def committed(self, group: str, places: Iterable[Place], *, timeout_s: float = 5.0) -> dict[Place, TopicPartition]:
+        """Return what the group has committed, for places where it has.
+
+        Raises:
+            DependencyUnavailable: Kafka does not answer.
+        """
+        wanted = [TopicPartition(topic, partition) for topic, partition in places]
+        if not wanted:
+            return {}
+        try:
+            found = self._consumer(group).committed(wanted, timeout=timeout_s)
+            errors = [each.error for each in found if each.error is not None]
+            if errors:
+                raise KafkaException(errors[0])
+        except KafkaException as error:
+            raise DependencyUnavailable(f"offsets of {group} cannot be read: {error.args[0].str()}") from None
+        return {(each.topic, each.partition): each for each in found if each.offset >= 0}
+
+    def closed(self, group: str) -> bool:
+        """Return whether we have no right to look at a group; False also where its coordinator does not answer now."""
+        try:
+            self._consumer(group).committed([TopicPartition("none", 0)], timeout=STALE_S)
+        except KafkaException as error:
+            return bool(error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+        return False
+
+    def close(self) -> None:
+        """Drop the clients."""
+        while self._consumers:
+            self._consumers.popitem()[1].close()
+
+    def _consumer(self, group: str) -> Any:
+        """Return a consumer that knows the group's coordinator and never subscribes."""
+        with self._lock:
+            if group not in self._consumers:
+                config = group_config(self._settings, self._service, group, instance=None, assignor="range")
+                config.pop("group.protocol", None)
+                self._consumers[group] = Consumer(config)
+            return self._consumers[group]

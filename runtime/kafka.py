@@ -76,7 +76,9 @@ def group_config(settings: Settings, service: str, group: str, *, instance: str 
     Args:
         service: for ``client.id``.
         group: the consumer group.
-        instance: ``group.instance.id``, or None for a dynamic member.
+        instance: ``group.instance.id`` of a classic static member, or None for a dynamic one. Under KIP-848 all are
+            dynamic: a static member that was killed could not come back before its session ended (the broker's
+            UNRELEASED_INSTANCE_ID), and one that leaves would keep its partitions as long (ADR 17).
         assignor: ``range`` or ``cooperative-sticky``; under KIP-848 the broker's ``range`` or ``uniform``.
     """
     kafka = settings.kafka
@@ -92,12 +94,12 @@ def group_config(settings: Settings, service: str, group: str, *, instance: str 
         "fetch.queue.backoff.ms": 5,
         "allow.auto.create.topics": False,
     }
-    if instance is not None:
-        config["group.instance.id"] = instance
     if kafka.group_protocol == "consumer":
         config["group.protocol"] = "consumer"
         config["group.remote.assignor"] = "range" if assignor == "range" else "uniform"
     else:
+        if instance is not None:
+            config["group.instance.id"] = instance
         config["partition.assignment.strategy"] = assignor
         config["session.timeout.ms"] = kafka.session_timeout_ms
         config["heartbeat.interval.ms"] = kafka.heartbeat_interval_ms

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import Place, beginnings, ends
 from headrace.schemas.completed import Progress, progress_of
@@ -31,13 +32,24 @@ class PoolLag:
     oldest_age_ms: int | None
     """Age of the oldest of them, where it is known."""
     members: int
-    """Consumers in the pool's group; each worker is one in each lane."""
+    """Consumers in the pool's group, where they are counted; each worker is one in each lane."""
 
 
-def pool_lag(admin: AdminClient, topics: Topics, pools: Iterable[str], *, timeout_s: float = 10.0) -> list[PoolLag]:
-    """Return the lag of each pool and lane, by four requests to the broker whatever the number of pools.
+def pool_lag(
+    admin: AdminClient,
+    topics: Topics,
+    pools: Iterable[str],
+    *,
+    timeout_s: float = 10.0,
+    groups: GroupReader | None = None,
+) -> list[PoolLag]:
+    """Return the lag of each pool and lane, by few requests to the broker.
 
     A group that never committed has everything on its topics to do.
+
+    Args:
+        groups: reads the groups' offsets in a process that lives on, and members are then not counted; a command that
+            ends asks by the admin client.
 
     Raises:
         DependencyUnavailable: Kafka does not answer, or a task topic is not there.
@@ -47,12 +59,15 @@ def pool_lag(admin: AdminClient, topics: Topics, pools: Iterable[str], *, timeou
     places = _places(admin, list(lanes), timeout_s)
     last, first = ends(admin, places, timeout_s=timeout_s), beginnings(admin, places, timeout_s=timeout_s)
     waiting, in_flight = dict.fromkeys(lanes.values(), 0), dict.fromkeys(lanes.values(), 0)
-    known, now_ms = _progress(admin, topics, names, timeout_s), int(time.time() * 1_000)
+    if groups is None:
+        known, members = _progress(admin, topics, names, timeout_s), _members(admin, topics, names, timeout_s)
+    else:
+        known, members = _read_progress(groups, topics, lanes, places), {}
+    now_ms = int(time.time() * 1_000)
     for place in places:
         lane, progress = lanes[place[0]], known.get(place, Progress(-1, 0))
         waiting[lane] += max(0, last[place] - max(progress.read_to, first[place]))
         in_flight[lane] += progress.running_at(now_ms)
-    members = _members(admin, topics, names, timeout_s)
     return [
         PoolLag(pool, lane, count, in_flight[pool, lane], None, members.get(pool, 0))
         for (pool, lane), count in waiting.items()
@@ -87,6 +102,20 @@ def _progress(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: f
                 raise DependencyUnavailable(f"offsets of a pool cannot be read: {error.args[0].str()}") from None
             found.update({(tp.topic, tp.partition): progress_of(tp.offset, metadata_of(tp)) for tp in partitions})
     return found
+
+
+def _read_progress(
+    groups: GroupReader, topics: Topics, lanes: Mapping[str, tuple[str, str]], places: list[Place]
+) -> dict[Place, Progress]:
+    """Return how far the workers of every pool are, one question a pool."""
+    by_pool: dict[str, list[Place]] = {}
+    for place in places:
+        by_pool.setdefault(lanes[place[0]][0], []).append(place)
+    return {
+        place: progress_of(tp.offset, tp.metadata)
+        for pool, wanted in by_pool.items()
+        for place, tp in groups.committed(topics.worker_group(pool), wanted).items()
+    }
 
 
 def _members(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: float) -> dict[str, int]:

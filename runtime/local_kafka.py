@@ -60,6 +60,8 @@ class LocalKafkaOptions:
     """Java heap of each node, in MB. Resident memory is about 150 MB more."""
     user: ScramUser | None = None
     """Adds a SASL/SCRAM listener with this user."""
+    authorizer: bool = False
+    """Whether users of the SASL listener may do only what ACLs allow. The listener without SASL may do everything."""
     attached: bool = True
     """Whether the broker dies with this process."""
     ready_timeout_s: float = 60.0
@@ -132,9 +134,26 @@ class LocalKafka:
         self._jvms = []
         forget_state(self.data)
 
-    def wait(self) -> int:
+    def wait(self, node: int = 1) -> int:
         """Wait until a node ends and return its exit code."""
-        return self._jvms[0].wait()
+        return self._jvms[node - 1].wait()
+
+    def restart(self, node: int) -> None:
+        """Start a node again that has ended, on its old ports; return once the cluster lists it.
+
+        Args:
+            node: counted from 1.
+
+        Raises:
+            DependencyUnavailable: it did not come up.
+        """
+        jvm = self._jvms[node - 1]
+        assert jvm.poll() is not None, f"node {node} still runs"
+        properties = self.data / f"node-{node}" / "server.properties"
+        self._jvms[node - 1] = self._spawn(properties, log_file(self.data, node))
+        write_state(self.data, self._state(ready=True))
+        servers = self.bootstrap_servers.split(",")[node - 1]
+        wait_until_ready(servers, timeout_s=self._options.ready_timeout_s, check=self._raise_if_ended)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -207,7 +226,8 @@ class LocalKafka:
     def _write_properties(self, node: int, ports: list[NodePorts]) -> Path:
         path = self.data / f"node-{node}" / "server.properties"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(server_properties(node, ports, path.parent / "log"), encoding="utf-8")
+        text = server_properties(node, ports, path.parent / "log", authorizer=self._options.authorizer)
+        path.write_text(text, encoding="utf-8")
         return path
 
     def _format(self, properties: list[Path], cluster_id: str) -> None:

@@ -64,16 +64,28 @@ class NodePorts:
     """Port of the SASL/SCRAM listener, or None without one."""
 
 
-def server_properties(node_id: int, ports: Sequence[NodePorts], data: Path) -> str:
+AUTHORIZER: tuple[tuple[str, str, str], ...] = (
+    (
+        "authorizer.class.name",
+        "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "Users of the SASL listener may do what ACLs allow, and nothing else.",
+    ),
+    ("super.users", "User:ANONYMOUS", "Whoever comes without SASL: the brokers themselves, and who sets the ACLs."),
+)
+
+
+def server_properties(node_id: int, ports: Sequence[NodePorts], data: Path, *, authorizer: bool = False) -> str:
     """Return the text of server.properties for one node of a cluster of ``len(ports)`` nodes.
 
     Args:
         node_id: counted from 1.
         ports: of all nodes, node 1 first.
         data: the folder of this node's partitions.
+        authorizer: whether ACLs are enforced on the SASL listener.
     """
     lines = ["# Written by Headrace at each start; changes are lost."]
-    for key, value, reason in (*_identity(node_id, ports, data), *_copies(len(ports)), *COMMON):
+    rules = AUTHORIZER if authorizer else ()
+    for key, value, reason in (*_identity(node_id, ports, data), *_copies(len(ports)), *rules, *COMMON):
         lines += [f"# {reason}", f"{key}={value}"]
     return "\n".join(lines) + "\n"
 

@@ -59,6 +59,15 @@ def _histogram(
     return Histogram(full, meaning, labels, registry=REGISTRY, buckets=buckets)
 
 
+TROUBLE_SECONDS = _gauge(
+    "trouble_seconds", "seconds", ("kind",), "How long work has been kept back now, by what keeps it; 0: nothing."
+)
+TAKEOVER_SECONDS = _gauge(
+    "takeover_seconds",
+    "seconds",
+    (),
+    "How long a killed member's partitions idle by the group's timeouts; -1: unknown.",
+)
 BUILD_INFO = _gauge("build_info", "1", ("version", "service"), "Always 1; the labels say what runs.")
 
 # Workers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
@@ -15,6 +15,18 @@ Place = tuple[str, int]
 """A topic and a partition."""
 
 _Spec: Any = kafka_admin.OffsetSpec
+
+_STALE = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._NOENT,
+    }
+)
+"""The client asked a leader of yesterday. It does not look again by itself for five minutes (librdkafka 2.16, measured:
+after a broker's restart each request failed with FENCED_LEADER_EPOCH until something else read the metadata)."""
 
 
 def ends(admin: AdminClient, places: Iterable[Place], *, timeout_s: float = 10.0) -> dict[Place, int]:
@@ -42,7 +54,18 @@ def _ask(admin: AdminClient, places: Iterable[Place], spec: Any, timeout_s: floa
     if not wanted:
         return {}
     try:
-        answers = admin.list_offsets(wanted, request_timeout=timeout_s)
-        return {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}
+        try:
+            return _answers(admin, wanted, timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() not in _STALE:
+                raise
+            for topic in dict.fromkeys(place.topic for place in wanted):
+                admin.list_topics(topic, timeout=timeout_s)
+            return _answers(admin, wanted, timeout_s)
     except KafkaException as error:
         raise DependencyUnavailable(f"offsets cannot be read: {error.args[0].str()}") from None
+
+
+def _answers(admin: AdminClient, wanted: dict[TopicPartition, Any], timeout_s: float) -> dict[Place, int]:
+    answers = admin.list_offsets(wanted, request_timeout=timeout_s)
+    return {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}

@@ -1,4 +1,4 @@
-"""How large a record each topic takes."""
+"""What each topic's own configuration allows: how large a record may be, how many replicas a write needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ log = structlog.get_logger("headrace.runtime")
 
 def max_message_bytes(admin: AdminClient, settings: Settings, pools: list[str]) -> dict[str, int]:
     """Return ``max.message.bytes`` by topic; topics whose configuration may not be read are left out."""
-    names = [spec.name for spec in settings.topic_names.catalogue(pools)]
+    return record_limits(admin, [spec.name for spec in settings.topic_names.catalogue(pools)])
+
+
+def record_limits(admin: AdminClient, topics: list[str]) -> dict[str, int]:
+    """Return ``max.message.bytes`` by topic; topics whose configuration may not be read are left out."""
+    return _numbers(admin, topics, "max.message.bytes", 10.0)
+
+
+def min_insync_replicas(admin: AdminClient, topics: list[str], *, timeout_s: float) -> dict[str, int]:
+    """Return ``min.insync.replicas`` by topic; topics whose configuration may not be read are left out."""
+    return _numbers(admin, topics, "min.insync.replicas", timeout_s)
+
+
+def _numbers(admin: AdminClient, topics: list[str], config: str, timeout_s: float) -> dict[str, int]:
     found: dict[str, int] = {}
-    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in names], request_timeout=10)
+    answers = admin.describe_configs([ConfigResource(ResourceType.TOPIC, n) for n in topics], request_timeout=timeout_s)
     for resource, future in answers.items():
         try:
-            found[resource.name] = int(future.result()["max.message.bytes"].value)
+            found[resource.name] = int(future.result()[config].value)
         except (KafkaException, KeyError, ValueError) as error:
-            log.warning("topic.limit_unknown", topic=resource.name, error=str(error))
+            log.warning("topic.limit_unknown", topic=resource.name, config=config, error=str(error))
     return found

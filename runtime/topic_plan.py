@@ -176,7 +176,11 @@ def ensure_topics(admin: AdminClient, settings: Settings, pools: Iterable[str]) 
     pools = list(pools)
     if settings.topics.create and (absent := plan(admin, settings, pools)).missing:
         _refuse(absent)
-        _create(admin, settings, absent.missing)
+        try:
+            _create(admin, settings, absent.missing)
+        except DependencyUnavailable as error:
+            # Whoever makes topics here for us needs the whole list.
+            raise _mismatch(absent.differences, f"{error.message}; {error.hint}") from None
         _wait_until(lambda: (d for d in plan(admin, settings, pools).differences if d.action is Action.CREATE))
     return check_topics(admin, settings, pools)
 
@@ -260,15 +264,21 @@ def _wait_until(settled: Callable[[], Iterable[Difference]], timeout_s: float = 
 def _partition_counts(admin: AdminClient, names: list[str], timeout_s: float) -> dict[str, int]:
     """Return the partitions of the topics that exist."""
     counts: dict[str, int] = {}
+    closed: list[str] = []
     described = admin.describe_topics(TopicCollection(names), request_timeout=timeout_s)
     for name, future in described.items():
         try:
             partitions = future.result().partitions
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                continue
-            raise DependencyUnavailable(f"cannot look at topic {name}: {error.args[0].str()}") from None
+            code = error.args[0].code()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                closed.append(name)
+            elif code != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise DependencyUnavailable(f"cannot look at topic {name}: {error.args[0].str()}") from None
+            continue
         counts[name] = len(partitions)
+    if closed:
+        raise DependencyUnavailable(f"no right to Describe topics {', '.join(closed)}", "docs/operations.md, ACLs")
     return counts
 
 

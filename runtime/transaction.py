@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from headrace.runtime.bounded import within
 from headrace.runtime.endings import RECORD_ERRORS, Ending, ending_of, group_generation
 from headrace.runtime.kafka import ClientConfig
 from headrace.schemas.codec import Record
@@ -25,6 +26,13 @@ Offsets = Mapping[tuple[str, int], int]
 """By topic and partition: the next offset to read."""
 
 _POLL_S = 0.05
+_CALL_S = 1.0
+"""How long one call may block. Kafka's client takes the same call again where it left off, and in between the process
+can say that it lives, and can be stopped."""
+_CLOSE_S = 5.0
+_RENEW_S = 10.0
+"""A connection was lost since the last transaction: the producer is made anew, but not more often than this. While one
+broker of many is away, its connections fail every second."""
 
 
 class WriteRefused(CommitFailed):
@@ -53,6 +61,8 @@ class TransactionSession:
         config: `runtime.kafka.transactional_config`.
         track: the topic whose written offsets are reported by `write`.
         timeout_s: how long one call is repeated before the session counts as lost.
+        waiting: told the seconds that a call is repeated for by now, at least every `_CALL_S`. It may raise a
+            `SessionLost` to wait no longer.
         make: builds the producer.
     """
 
@@ -62,17 +72,21 @@ class TransactionSession:
         *,
         track: str = "",
         timeout_s: float = 15.0,
+        waiting: Callable[[float], None] = lambda _: None,
         make: Callable[[ClientConfig], Any] = Producer,
     ) -> None:
         self._config = {**config, "error_cb": self._client_error}
         self._track = track
         self._timeout_s = timeout_s
+        self._expires_s = int(config.get("transaction.timeout.ms", 60_000)) / 1000
+        self._waiting = waiting
         self._make = make
         self._producer: Any = None
         self._failures: list[KafkaError] = []
         self._last: dict[int, int] = {}
         self._places: list[tuple[Any, str, int, int]] = []
-        self._disconnects = 0
+        self._disconnects = self._seen_disconnects = 0
+        self._opened_at = 0.0
         self._doubtful = False
 
     @property
@@ -93,9 +107,10 @@ class TransactionSession:
         """
         self.close()
         self._producer = self._make(self._config)
-        self._doubtful = False
+        self._doubtful, self._opened_at = False, time.monotonic()
+        self._seen_disconnects = self._disconnects
         try:
-            self._retry(lambda: self._producer.init_transactions(5.0))
+            self._retry(lambda: self._producer.init_transactions(_CALL_S))
         except (SessionError, KafkaException) as error:
             self.close()
             cause = error.message if isinstance(error, SessionError) else error.args[0].str()
@@ -108,10 +123,9 @@ class TransactionSession:
         """Drop the producer; what it had open is aborted by the next `open`, here or elsewhere."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
             # After a fatal error `close` raises that error again, having closed (measured).
-            with suppress(KafkaException):
-                producer.close()
+            with suppress(KafkaException, TimeoutError):
+                within(_CLOSE_S, lambda: _close(producer))
 
     def write(self, records: Iterable[Record], *, offsets: Offsets, group: Callable[[], bytes]) -> Committed:
         """Write records and the offsets they answer, all or nothing.
@@ -135,7 +149,7 @@ class TransactionSession:
             SessionLost: the ending is unknown. Open again and restore the state from the log.
         """
         assert offsets, "a transaction without offsets fences no zombie (kafka-mechanics A1)"
-        if self._doubtful:
+        if self._is_doubtful():
             self.open()
         if self._producer is None:
             raise SessionLost("there is no producer")
@@ -153,6 +167,15 @@ class TransactionSession:
         except SessionError as error:
             raise self._aborted(error) from None
         return Committed(self._last, time.perf_counter() - began, self._places)
+
+    def _is_doubtful(self) -> bool:
+        """Whether a new producer is safer than this one."""
+        if self._producer is None:
+            return False
+        self._producer.poll(0)
+        # A client that lost a broker may hold on to what it knew of it, see `_send_offsets`.
+        lost = self._disconnects != self._seen_disconnects and time.monotonic() - self._opened_at > _RENEW_S
+        return self._doubtful or lost
 
     def _produce(self, records: Iterable[Record]) -> None:
         produce, track = self._producer.produce, self._track
@@ -182,7 +205,11 @@ class TransactionSession:
                 return
 
     def _flush(self) -> None:
-        left = self._producer.flush(self._timeout_s)
+        began = time.monotonic()
+        while (left := self._producer.flush(_CALL_S)) and not self._failures:
+            if (waited := time.monotonic() - began) > self._timeout_s:
+                break
+            self._waiting(waited)
         if self._failures:
             error = self._failures[0]
             kind = WriteRefused if error.code() in RECORD_ERRORS else CommitFailed
@@ -195,29 +222,50 @@ class TransactionSession:
         if group_generation(metadata) < 0:
             raise CommitFailed("this consumer is no member of its group now")
         positions = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-        self._retry(lambda: self._producer.send_offsets_to_transaction(positions, metadata, self._timeout_s))
+        producer = self._producer
+
+        def send() -> None:
+            self._retry(lambda: producer.send_offsets_to_transaction(positions, metadata, _CALL_S), quietly=True)
+
+        try:
+            # It does not keep its own timeout, and waits for ever for a coordinator that left the metadata, as every
+            # restarted broker does for a moment (librdkafka 2.16, issues 5456 and 5511; measured). What it holds then
+            # is left to it: the new producer's id fences it.
+            within(self._expires_s + 1.0, send, waiting=self._waiting)
+        except TimeoutError as error:
+            self._producer = None
+            raise SessionLost(f"offsets were not sent: {error}") from None
 
     def _commit(self) -> None:
         self._producer.poll(0)
         before = self._disconnects
-        self._retry(lambda: self._producer.commit_transaction(self._timeout_s))
+        self._retry(lambda: self._producer.commit_transaction(_CALL_S))
         self._producer.poll(0)
         # A connection lost during the commit: librdkafka speaks transaction version 1, and its first EndTxn, still on
         # the way, could end the next transaction. A new producer epoch refuses it (A4).
         self._doubtful = self._disconnects != before
 
-    def _retry(self, call: Callable[[], T]) -> T:
-        """Call until it ends: a retriable error means the same call again (A4)."""
-        deadline = time.monotonic() + self._timeout_s
+    def _retry(self, call: Callable[[], T], *, quietly: bool = False) -> T:
+        """Call until it ends: a retriable error means the same call again (A4).
+
+        Args:
+            quietly: whether somebody else says that we wait.
+        """
+        began = time.monotonic()
         while True:
             try:
                 return call()
             except KafkaException as error:
                 if ending_of(error.args[0]) is not Ending.RETRY:
                     raise
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > self._timeout_s:
                     raise SessionLost(f"no answer in {self._timeout_s:g} s: {error.args[0].str()}") from None
-                self._producer.poll(_POLL_S)
+                if quietly:
+                    time.sleep(_POLL_S)
+                else:
+                    self._waiting(waited)
+                    self._producer.poll(_POLL_S)
 
     def _ended_by(self, error: KafkaError) -> SessionError:
         """Return our error for a Kafka error that ended a transaction, after the abort where one is due."""
@@ -241,7 +289,7 @@ class TransactionSession:
             self.close()
             return cause
         try:
-            self._retry(lambda: self._producer.abort_transaction(self._timeout_s))
+            self._retry(lambda: self._producer.abort_transaction(_CALL_S))
         except KafkaException as error:
             self.close()
             fenced = ending_of(error.args[0]) is Ending.FENCED
@@ -270,6 +318,11 @@ class TransactionSession:
     def _client_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
             self._disconnects += 1
+
+
+def _close(producer: Any) -> None:
+    producer.purge()
+    producer.close()
 
 
 def abort_orphan(config: ClientConfig, transactional_id: str, *, timeout_s: float = 5.0) -> None:

@@ -62,6 +62,11 @@ class Topics:
     def dead_letters(self) -> str:
         return f"{self.prefix}.dead-letters"
 
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The topics that share one partition count."""
+        return tuple(f"{self.prefix}.{name}" for name in COMPANIONS)
+
     def tasks(self, pool: str, lane: Lane) -> str:
         return f"{self.prefix}.tasks.{pool}.{lane.value}"
 

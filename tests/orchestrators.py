@@ -57,6 +57,8 @@ class Site:
     settings: Settings
     folder: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)
+    """Further environment of the processes."""
     _producer: Producer | None = None
 
     @property
@@ -71,6 +73,7 @@ class Site:
             "HEADRACE_POOLS_FILE": str(self.folder / "pools.yaml"),
             "HEADRACE_DATA_DIR": str(self.folder / "data"),
             "PYTHONUNBUFFERED": "1",
+            **self.extra,
         }
 
     def start(self, slot: str, *, script: str | None = None) -> subprocess.Popen[bytes]:

@@ -18,6 +18,7 @@ import structlog
 
 from headrace.runtime.health import AdminServer, Heartbeats
 from headrace.runtime.kafka import admin_client, group_config, producer_config, reader_config
+from headrace.runtime.kafka_watch import KafkaWatch
 from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
 from headrace.schemas.messages import Lane
@@ -54,6 +55,7 @@ class Worker:
         self._draining = False
         self._pollers: list[LanePoller] = []
         self._sender: ResultSender | None = None
+        self._watch: KafkaWatch | None = None
 
     async def run(self) -> int:
         """Work until a signal or a failure; return the exit code.
@@ -100,6 +102,8 @@ class Worker:
             settings.admin, "worker", live=self._beats.stale, ready=self._not_ready, info={"pool": plan.pool_name}
         )
         try:
+            self._watch = KafkaWatch(admin_client(settings, "worker-watch"), counts)
+            self._watch.start()
             await asyncio.to_thread(control.start, settings.kafka.connect_timeout_s)
             self._start_lanes(pool, immediate=runner.immediate)
             log.info("worker.started", pool=plan.pool_name, concurrency=plan.concurrency, worker=plan.worker)
@@ -109,6 +113,8 @@ class Worker:
             await asyncio.to_thread(control.close)
             await adapter.close()
             admin.close()
+            if self._watch is not None:
+                self._watch.close()
         self._raise_failure(sender)
         log.info("worker.stopped", pool=plan.pool_name)
         return 0
@@ -200,6 +206,8 @@ class Worker:
     def _not_ready(self) -> str | None:
         if self._draining:
             return "draining"
+        if self._watch is not None and (problem := self._watch.problem()):
+            return problem
         if not self._pollers or not all(poller.partitions.ready for poller in self._pollers):
             return "no partitions assigned yet"
         checks = [self._sender, *(poller.partitions for poller in self._pollers)]

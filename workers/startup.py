@@ -12,7 +12,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.kafka import wait_for_broker
+from headrace.runtime.needs import worker_needs
 from headrace.runtime.settings import Settings
+from headrace.runtime.start_checks import check_kafka
 from headrace.schemas.errors import DependencyUnavailable, TopicMismatch
 from headrace.schemas.messages import Lane
 from headrace.workers.settings import WorkerPlan
@@ -26,7 +28,8 @@ def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
     Topics are made by ``headrace topics apply`` or by the orchestrator, which may be starting at this moment.
 
     Raises:
-        DependencyUnavailable: no broker, or a topic is missing when the time is over, or the journal is too narrow.
+        DependencyUnavailable: no broker, or a topic is missing when the time is over, or the journal is too narrow, or
+            rights or limits do not fit.
     """
     names = settings.topic_names
     wanted = [
@@ -47,6 +50,7 @@ def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
     if counts[journal] < (tasks := max(counts[names.tasks(plan.pool_name, lane)] for lane in Lane)):
         # A partition of tasks is journalled on the partition with its number.
         raise TopicMismatch(f"{journal} has {counts[journal]} partitions, {tasks} are needed", "headrace topics apply")
+    check_kafka(admin, settings, worker_needs(settings, plan.pool_name))
     return counts
 
 

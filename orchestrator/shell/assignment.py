@@ -38,6 +38,11 @@ class Assignment:
         """Subscribe to exactly ``jobs`` and ``results``, for ever: range co-partitions only then (B1)."""
         consumer.subscribe(sorted(self._pair), on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=self.on_lost)
 
+    def lose_all(self) -> None:
+        """Let everything go: the consumer that held it is no member any more."""
+        self.joined = False
+        self._let_go([TopicPartition(topic, p) for p, topics in self._held.items() for topic in sorted(topics)])
+
     def epoch(self, partition: int) -> int:
         """Return a number that changes whenever the partition comes or goes."""
         return self._epochs.get(partition, 0)

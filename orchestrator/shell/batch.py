@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, Ignore, SetAside, SetTaskAside
 from headrace.orchestrator.core.events import Event, TaskFailed, TaskSucceeded
+from headrace.orchestrator.shell.halving import Part, Piece
 from headrace.schemas.codec import Record
 
 
@@ -24,10 +25,19 @@ class Batch:
     """Records read."""
     dispatched: int = 0
     """Tasks that go out."""
+    pieces: int = 0
+    """Pieces of work: records, timers, grants, jobs that are being closed."""
+    last: Piece | None = None
+    """The last of them; of a batch that has only one, the one that is to blame where Kafka refuses it."""
     mended: dict[int, int] = field(default_factory=dict)
     """By partition: how many of its faults this batch sets right."""
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
+
+    def work(self, part: Part, partition: int, job_id: str | None = None) -> None:
+        """Note a piece of work."""
+        self.pieces += 1
+        self.last = Piece(part, partition, job_id)
 
     def count(self, event: Event, effects: list[Effect]) -> None:
         """Count what an event caused."""

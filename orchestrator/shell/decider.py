@@ -27,6 +27,7 @@ from headrace.orchestrator.core.window import Channel as WindowChannel
 from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.halving import Part
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
 from headrace.orchestrator.shell.letter_writer import LetterWriter
 from headrace.orchestrator.shell.lost_tasks import Channel
@@ -119,6 +120,7 @@ class Decider:
             self._mean(batch, partition, source, meaning)
         batch.next[source.topic, source.partition] = source.offset + 1
         batch.read += 1
+        batch.work(Part.RECORDS, source.partition)
         if on_results:
             batch.last_result_ms[source.partition] = at_ms
 
@@ -151,8 +153,10 @@ class Decider:
         fired = 0
         timers, flights = partition.store.timers, partition.store.flights
         while fired < at_most and (key := timers.take(until)) is not None:
+            job_id = key.split("/")[1]
+            batch.work(Part.TIMERS, partition.number, job_id)
             try:
-                self._step(batch, partition, key.split("/")[1], TimerFired(key), None)
+                self._step(batch, partition, job_id, TimerFired(key), None)
             except DependencyUnavailable:
                 timers.later(self._now_ms() + AGAIN_MS)
             fired += 1
@@ -172,10 +176,14 @@ class Decider:
             task_id = flight.key.removeprefix("task/")
             message = "its offset is done, or its time to be begun is over, and no result came"
             event = TaskLost(task_id, flight.attempt, message, self._jitter())
+            batch.work(Part.TIMERS, partition.number, task_id.split("/")[0])
             self._step(batch, partition, task_id.split("/")[0], event, None)
 
     def deal(self, batch: Batch, at_most: int) -> bool:
-        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full."""
+        """Grant room and dispatch, until nothing is granted or the batch is full; return whether it is full.
+
+        With no room for anything it only sets where the jobs of this batch stand now.
+        """
         self._stand_touched()
         late = time.monotonic() + DECIDE_S
         for job_id, number in list(self.waiting.items()):
@@ -192,6 +200,7 @@ class Decider:
 
     def _grant(self, batch: Batch, grant: Grant) -> None:
         partition = self._partitions[self._home[grant.job_id]]
+        batch.work(Part.GRANTS, partition.number, grant.job_id)
         try:
             self._step(batch, partition, grant.job_id, DispatchGranted(grant.step, grant.count), None)
         except DependencyUnavailable:
@@ -218,6 +227,7 @@ class Decider:
         found = False
         for partition in self._partitions.values():
             for job_id in partition.store.closing(jobs):
+                batch.work(Part.CLOSING, partition.number, job_id)
                 self._step(batch, partition, job_id, ClosingResumed(limit), None)
                 found, jobs = True, jobs - 1
             if jobs <= 0:
@@ -349,6 +359,10 @@ class Decider:
             job_id, event = meaning.job_id, meaning.event
         self._broke(batch, partition, source, error, job_id=job_id, event=event)
 
+    def break_off(self, batch: Batch, number: int, job_id: str, error: Exception) -> None:
+        """End a job as ``internal``: a timer or a grant of it cannot be written."""
+        self._broke(batch, self._partitions[number], None, error, job_id=job_id)
+
     def abandon(self, batch: Batch, source: Source, error: Exception) -> None:
         """Set aside a record where not even the end of its job can be written; the partition goes on all the same."""
         batch.next[source.topic, source.partition] = source.offset + 1
@@ -357,6 +371,11 @@ class Decider:
         self._letters.set_aside(
             batch, source, "internal", f"{type(error).__name__}: {error}", job_id=None, errors=chain(error)
         )
+
+    def withdraw(self, job_id: str) -> None:
+        """Grant a job no more room until it changes."""
+        self._home.pop(job_id, None)
+        self._window.update(job_id, None)
 
     # ── Records of this shell ────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.flights import Place
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import ends
 from headrace.schemas.completed import Span, decode
@@ -59,17 +60,23 @@ class GroupWatch:
 
     Args:
         admin: an admin client; librdkafka's are safe to share between threads.
+        groups: reads the offsets of the pools' groups.
         topics: names of the topics.
         pools: names of the pools.
         wanted: whether this instance has tasks out.
     """
 
-    def __init__(self, admin: AdminClient, topics: Topics, pools: list[str], wanted: Callable[[], bool]) -> None:
+    def __init__(
+        self, admin: AdminClient, groups: GroupReader, topics: Topics, pools: list[str], wanted: Callable[[], bool]
+    ) -> None:
         self._admin = admin
+        self._groups = groups
         self._topics = topics
         self._pools = pools
         self._wanted = wanted
         self.latest: Snapshot | None = None
+        self._silent = False
+        """Whether Kafka left the last question unanswered."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="groups", daemon=True)
 
@@ -86,34 +93,32 @@ class GroupWatch:
         """Look once. What cannot be learned now is learned the next time: waiting longer loses nothing."""
         began = time.monotonic()
         try:
-            self.latest = Snapshot(began, ends=self._ends(), done=self._commits())
+            places = self._places()
+            found = ends(self._admin, places, timeout_s=EVERY_S)
+            self.latest = Snapshot(began, ends=found, done=self._commits(places))
         except (DependencyUnavailable, KafkaException) as error:
-            log.warning("groups.unknown", error=str(error))
+            if not self._silent:
+                log.warning("groups.unknown", error=str(error))
+            self._silent = True
+        else:
+            self._silent = False
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY_S):
             if self._wanted():
                 self.look()
 
-    def _ends(self) -> dict[Place, int]:
+    def _places(self) -> list[Place]:
         names = [self._topics.tasks(pool, lane) for pool in self._pools for lane in Lane]
         found = self._admin.list_topics(timeout=EVERY_S).topics
-        places = [(name, partition) for name in names if name in found for partition in found[name].partitions]
-        return ends(self._admin, places, timeout_s=EVERY_S)
+        return [(name, partition) for name in names if name in found for partition in found[name].partitions]
 
-    def _commits(self) -> dict[Place, Done]:
-        """Return what every pool has done; the client takes one group a request."""
-        asked = [
-            self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(self._topics.worker_group(pool))], request_timeout=EVERY_S
-            )
-            for pool in self._pools
-        ]
+    def _commits(self, places: list[Place]) -> dict[Place, Done]:
+        """Return what every pool has done, one question a pool."""
         found: dict[Place, Done] = {}
-        for answers in asked:
-            for future in answers.values():
-                partitions: list[TopicPartition] = future.result().topic_partitions
-                for tp in partitions:
-                    if tp.offset >= 0:
-                        found[tp.topic, tp.partition] = Done(tp.offset, tuple(decode(tp.offset, metadata_of(tp))))
+        for pool in self._pools:
+            mine = {self._topics.tasks(pool, lane) for lane in Lane}
+            wanted = [place for place in places if place[0] in mine]
+            for place, tp in self._groups.committed(self._topics.worker_group(pool), wanted, timeout_s=EVERY_S).items():
+                found[place] = Done(tp.offset, tuple(decode(tp.offset, metadata_of(tp))))
         return found

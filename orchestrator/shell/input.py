@@ -12,13 +12,18 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from headrace.orchestrator.shell.assignment import Assignment
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, source_of
-from headrace.schemas.errors import DependencyUnavailable, SessionError
+from headrace.schemas.errors import DependencyUnavailable, Fenced
 
 log = structlog.get_logger("headrace.orchestrator")
 
 SEEK_S = 5.0
+COMPLAINT_S = 5.0
+"""How long an error of the consumer counts as its state: what lasts, it repeats every half second."""
+_PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE})
+"""What the client mends by itself; that Kafka is away is `KafkaWatch`'s to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,16 @@ class Input:
     twice, and no seek throws the prefetch away. Only what comes with a new assignment or a lost session is read anew.
 
     Args:
-        consumer: the group's consumer.
+        membership: has the group's consumer.
         assignment: tells which records are of a partition that came or went meanwhile.
         working: the partitions that are worked.
         topics: of jobs and results.
     """
 
     def __init__(
-        self, consumer: Any, *, assignment: Assignment, working: Mapping[int, Partition], results: str
+        self, membership: Membership, *, assignment: Assignment, working: Mapping[int, Partition], results: str
     ) -> None:
-        self.consumer = consumer
+        self._membership = membership
         self._assignment = assignment
         self._working = working
         self._results = results
@@ -56,6 +61,14 @@ class Input:
         """Topic and partition of records that cannot be decided in this round; what follows them there waits too."""
         self._paused: set[tuple[str, int]] = set()
         """Those of which no more records come until the first is decided."""
+        self._complained_at = 0.0
+        self._complaint = ""
+        self._misplaced: dict[int, None] = {}
+
+    @property
+    def consumer(self) -> Any:
+        """The consumer of this moment."""
+        return self._membership.consumer
 
     def poll(self, timeout_s: float, room: int) -> None:
         """Read what there is: wait for one record, then take what the client has already (kafka-mechanics C1)."""
@@ -77,6 +90,15 @@ class Input:
         if message is not None:
             self._accept(message, epochs)
 
+    def wait(self, timeout_s: float, room: int) -> None:
+        """Wait that long, and follow rebalances meanwhile as far as there is room for the records that come along."""
+        deadline = time.monotonic() + timeout_s
+        while room > 0 and (left := deadline - time.monotonic()) > 0:
+            before = self.waiting()
+            self.serve(left)
+            room -= self.waiting() - before
+        time.sleep(max(0.0, deadline - time.monotonic()))
+
     def _accept(self, message: Any, epochs: Mapping[int, int]) -> None:
         error = message.error()
         if error is not None:
@@ -93,11 +115,32 @@ class Input:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:
             return
+        if code == KafkaError._AUTO_OFFSET_RESET:
+            # The log has no record of that offset: retention took it unread, or a log was cut. The client stops there.
+            log.error("offset.gone", topic=message.topic(), partition=message.partition(), error=error.str())
+            self._misplaced[message.partition()] = None
+            return
         if error.fatal() or code == KafkaError._FATAL:
             # librdkafka hands fatal errors to `poll` as _FATAL, the cause in the text, `fatal()` False (measured).
-            raise SessionError(f"the consumer cannot go on: {error.str()}", _hint(error.str()))
-        if code not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT):
+            self._membership.broken = True
+            raise Fenced(f"the consumer cannot go on: {error.str()}")
+        if code in _PASSING:
+            return
+        now = time.monotonic()
+        if error.str() != self._complaint or now - self._complained_at > COMPLAINT_S:
             log.warning("consumer.complained", error=error.str(), topic=message.topic(), partition=message.partition())
+        self._complaint, self._complained_at = error.str(), now
+
+    def complaint(self) -> str | None:
+        """Return why records do not come, or None."""
+        fresh = self._complaint and time.monotonic() - self._complained_at <= COMPLAINT_S
+        return f"jobs or results cannot be read: {self._complaint}" if fresh else None
+
+    def misplaced(self) -> list[int]:
+        """Return the partitions that must find their place again, since the last call."""
+        found = list(self._misplaced)
+        self._misplaced.clear()
+        return found
 
     def take(self) -> Read | None:
         """Return the next record to decide; it stays in hand until `applied`. What is held is passed over."""
@@ -194,12 +237,3 @@ class Input:
 
 def _place(read: Read) -> tuple[str, int]:
     return read.source.topic, read.source.partition
-
-
-def _hint(text: str) -> str:
-    if "instance" in text.lower():
-        return (
-            "another process runs under this slot: give each its own (--slot); or one was killed a moment ago under "
-            "KIP-848, where its place is free only after its session: start again"
-        )
-    return ""

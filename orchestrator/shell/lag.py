@@ -9,6 +9,7 @@ import structlog
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime import metrics
+from headrace.runtime.group_offsets import GroupReader
 from headrace.runtime.lag import pool_lag
 from headrace.schemas.errors import DependencyUnavailable
 from headrace.schemas.topics import Topics
@@ -23,13 +24,22 @@ class LagExporter:
 
     Args:
         admin: an admin client; librdkafka's are safe to share between threads.
+        groups: reads the offsets of the pools' groups.
         topics: names of the topics.
         pools: names of the pools.
         responsible: whether this instance owns partition 0 now.
     """
 
-    def __init__(self, admin: AdminClient, topics: Topics, pools: list[str], responsible: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        admin: AdminClient,
+        groups: GroupReader,
+        topics: Topics,
+        pools: list[str],
+        responsible: Callable[[], bool],
+    ) -> None:
         self._admin = admin
+        self._groups = groups
         self._topics = topics
         self._pools = pools
         self._responsible = responsible
@@ -46,6 +56,7 @@ class LagExporter:
         self._thread.join(1.0)
 
     def _run(self) -> None:
+        silent = False
         while not self._stopped.wait(EVERY_S):
             if not self._responsible():
                 # Two exporters would add up on a dashboard.
@@ -53,10 +64,13 @@ class LagExporter:
                 metrics.WAITING.clear()
                 continue
             try:
-                found = pool_lag(self._admin, self._topics, self._pools, timeout_s=EVERY_S)
+                found = pool_lag(self._admin, self._topics, self._pools, timeout_s=EVERY_S, groups=self._groups)
             except DependencyUnavailable as error:
-                log.warning("lag.unknown", error=error.message)
+                if not silent:
+                    log.warning("lag.unknown", error=error.message)
+                silent = True
                 continue
+            silent = False
             for lag in found:
                 metrics.LAG.labels(lag.pool, lag.lane).set(lag.waiting + lag.in_flight)
                 metrics.WAITING.labels(lag.pool, lag.lane).set(lag.waiting)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Iterable
-from typing import Any
 
 import structlog
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.offsets import ends
 from headrace.schemas.errors import DependencyUnavailable
@@ -23,6 +23,8 @@ log = structlog.get_logger("headrace.orchestrator")
 
 ASK_EVERY_S = 0.02
 """One request for all partitions; a timer is late by at most this where nothing flows."""
+ASK_AGAIN_S = 1.0
+"""After a question that Kafka did not answer."""
 
 
 class LogClock:
@@ -31,14 +33,16 @@ class LogClock:
     Args:
         admin: for ``list_offsets``.
         results: the topic.
-        consumer: knows its position past trailing markers.
+        membership: its consumer knows its position past trailing markers.
     """
 
-    def __init__(self, admin: AdminClient, results: str, consumer: Any) -> None:
+    def __init__(self, admin: AdminClient, results: str, membership: Membership) -> None:
         self._admin = admin
         self._results = results
-        self._consumer = consumer
-        self._asked_at = 0.0
+        self._membership = membership
+        self._ask_at = 0.0
+        self.silent = False
+        """Whether Kafka left the last question unanswered."""
 
     def allow(self, partitions: Iterable[Partition], now_ms: int, unread: Container[int]) -> list[Partition]:
         """Return the partitions with a timer that is due and may fire; ask Kafka where that needs to be known.
@@ -50,9 +54,9 @@ class LogClock:
         """
         due = [p for p in partitions if (at := p.store.next_due_ms()) is not None and at <= now_ms]
         unsure = [p for p in due if p.number not in unread and self.horizon_ms(p) < (p.store.next_due_ms() or 0)]
-        if unsure and time.monotonic() - self._asked_at >= ASK_EVERY_S:
-            self._look(unsure, now_ms)
-            self._asked_at = time.monotonic()
+        if unsure and time.monotonic() >= self._ask_at:
+            answered = self._look(unsure, now_ms)
+            self._ask_at = time.monotonic() + (ASK_EVERY_S if answered else ASK_AGAIN_S)
         return [p for p in due if self.horizon_ms(p) >= (p.store.next_due_ms() or 0)]
 
     def horizon_ms(self, partition: Partition) -> int:
@@ -61,18 +65,21 @@ class LogClock:
             return 0
         return max(partition.last_result_ms, partition.caught_up_ms)
 
-    def _look(self, partitions: list[Partition], now_ms: int) -> None:
+    def _look(self, partitions: list[Partition], now_ms: int) -> bool:
         places = [(self._results, p.number) for p in partitions]
         try:
             end = ends(self._admin, places, timeout_s=2.0)
         except DependencyUnavailable as error:
-            log.warning("ends.unknown", error=error.message)
-            return
-        positions = {
-            tp.partition: tp.offset for tp in self._consumer.position([TopicPartition(*place) for place in places])
-        }
+            if not self.silent:
+                log.warning("ends.unknown", error=error.message)
+            self.silent = True
+            return False
+        self.silent = False
+        position = self._membership.consumer.position
+        positions = {tp.partition: tp.offset for tp in position([TopicPartition(*place) for place in places])}
         for partition in partitions:
             # Markers at the end of the log are read by the client and seen by nobody.
             read = max(partition.next[self._results], positions[partition.number])
             if read >= end[self._results, partition.number]:
                 partition.caught_up_ms = now_ms
+        return True

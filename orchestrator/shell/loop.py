@@ -11,14 +11,17 @@ from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
-from headrace.orchestrator.shell.input import Input, Read
+from headrace.orchestrator.shell.halving import Halving, Part
+from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.lost_tasks import LostTasks
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
+from headrace.orchestrator.shell.refusals import Refusals
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
 from headrace.runtime.transaction import WriteRefused
+from headrace.runtime.trouble import Trouble
 from headrace.schemas.errors import CommitFailed, DependencyUnavailable, Fenced, HeadraceError, SessionLost
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -39,6 +42,8 @@ COLLECT_EVERY_S = 1.0
 """How often texts are looked for that no job uses."""
 FENCED_LIMIT = 5
 """Fenced so often within a minute, another living process has this one's slot."""
+STOP_S = 3.0
+"""How long a stop waits for a Kafka that does not answer: what is open then is aborted by the successor."""
 
 
 class Loop:
@@ -95,18 +100,19 @@ class Loop:
         self._beat = beat
         self._stopping = False
         self._more = False
-        self._limit: int | None = None
-        self._refusals = 0
+        self._halving = Halving(settings.batch_records)
+        self._refusals = Refusals(
+            self._halving, decider=decider, mender=mender, writer=writer, input=input, working=ownership.working
+        )
         self._fenced: list[float] = []
-        self._postponed: DependencyUnavailable | None = None
-        """Why some record cannot be decided yet."""
         self._held_records = 0
-        """Records that wait with it, at the head of the queue."""
+        """Records at the head of the queue that cannot be decided before the object store gives what they refer to."""
         self._most_held = MOST_HELD * settings.batch_records
         self._held_at = 0.0
         self._collected_at = 0.0
-        self.trouble: str | None = None
-        """Why no work is done now, for readiness."""
+        self._not_before = 0.0
+        """In trouble: when the next try is due."""
+        self._trouble = Trouble("postponed", "refused", "session_lost", "fenced")
 
     def stop(self) -> None:
         """End after the batch in hand."""
@@ -116,7 +122,17 @@ class Loop:
         """Return why this instance is not ready, or None."""
         if not self._assignment.joined:
             return "the group has not assigned any partitions yet"
-        return self.trouble or self._ownership.unready()
+        return self._trouble.text or self._ownership.unready() or self._input.complaint()
+
+    def waiting(self, seconds: float) -> None:
+        """Say that the loop lives while a call of Kafka's client is repeated; end the wait where a stop is due.
+
+        Raises:
+            SessionLost: told to stop, and Kafka does not answer.
+        """
+        self._beat()
+        if self._stopping and seconds > STOP_S:
+            raise SessionLost(f"told to stop, and no answer in {seconds:.0f} s")
 
     def run(self) -> None:
         """Work until `stop`.
@@ -127,76 +143,92 @@ class Loop:
         while not self._stopping:
             self._beat()
             try:
-                self.turn()
-                self.trouble = None
-            except DependencyUnavailable as error:
-                self._wait_out(error)
-            except CommitFailed as error:
-                self._wait_out(error)
+                if (left := self._not_before - time.monotonic()) > 0:
+                    self._input.wait(min(left, IDLE_S), self._room())
+                elif self.turn() and not self._halving.searching and not self._ownership.restoring:
+                    self._trouble.over()
+            except (DependencyUnavailable, CommitFailed) as error:
+                self._postpone("postponed", error)
             except SessionLost as error:
-                self._start_over(error)
+                self._start_over("session_lost", error)
             except Fenced as error:
                 self._note_fenced(error)
-                self._start_over(error)
+                self._start_over("fenced", error)
         self._ownership.close()
 
-    def turn(self) -> None:
-        """Come round once."""
+    def turn(self) -> bool:
+        """Come round once; return whether nothing was refused."""
         self._input.poll(self._patience_s(), self._room())  # 1
         self._ownership.follow()  # 2
         batch, limit = Batch(), self._cut()
-        self._postponed = None
         if time.monotonic() - self._collected_at >= COLLECT_EVERY_S:
             self._collected_at = time.monotonic()
             self._decider.collect()
         self._decide(batch, *limit)
-        if batch.next or self._writer.changed():
-            self._commit(batch)  # 7, 8
-        if self._postponed is not None:
-            raise self._postponed
+        well = self._commit(batch) if batch.next or self._writer.changed() else True  # 7, 8
+        if well:
+            self._halving.went_well()
         if time.monotonic() - self._held_at >= HELD_EVERY_S:  # Counts every job, so not with each batch.
             self._held_at = time.monotonic()
             meters.held_back(self._decider.held_back())
+        return well
 
-    def _decide(self, batch: Batch, records: int, milliseconds: int) -> None:
-        deadline = time.monotonic() + milliseconds / 1000
+    def _decide(self, batch: Batch, limit: int, milliseconds: int) -> None:
+        may = self._halving.allows
         try:
-            if self._mender.mend(batch):  # 3
+            if not self._mend(batch, limit):  # 3
                 self._more = True
                 return
-            while batch.read < records and (read := self._input.take()) is not None:  # 3
-                self._take(batch, read)
-                if time.monotonic() > deadline:
-                    break
-            partitions = self._ownership.working.values()
-            self._lost.look(self._ownership.working)
-            for partition in self._clock.allow(partitions, self._now_ms(), self._input.unread()):  # 4
-                self._decider.fire(batch, partition, self._clock.horizon_ms(partition), records)
-            self._more = self._decider.deal(batch, records)  # 5
-            jobs = CLOSING_JOBS if batch.read < records // 2 else 1
-            closing = self._decider.close(batch, jobs, min(CLOSING_LIMIT, records))  # 6
+            if may(Part.RECORDS):  # 3
+                self._take(batch, limit, milliseconds)
+            if may(Part.TIMERS):  # 4
+                self._fire(batch, limit)
+            full = self._decider.deal(batch, limit if may(Part.GRANTS) else 0)  # 5
+            closing = False
+            if may(Part.CLOSING):  # 6
+                jobs = CLOSING_JOBS if batch.read < limit // 2 else 1
+                closing = self._decider.close(batch, jobs, min(CLOSING_LIMIT, limit))
             self._held_records = self._input.release(self._most_held)
-            self._more = self._more or closing or self._input.waiting() > self._held_records
+            more = self._input.waiting() > self._held_records
+            self._more = full or closing or more or self._halving.searching
         except DependencyUnavailable:
             self._held_records = self._input.release(self._most_held)
             self._writer.forget(self._decider, self._input)
             raise
 
-    def _take(self, batch: Batch, read: Read) -> None:
-        """Decide a record. One that waits for the object store holds up what follows it where it lies, and no more."""
-        try:
-            self._decider.take(batch, read.source, read.at_ms)
-        except DependencyUnavailable as error:
-            self._input.set_back()
-            self._postponed = error
+    def _mend(self, batch: Batch, limit: int) -> bool:
+        """Set right what is broken; return whether nothing is left, so that work may be decided."""
+        if not self._halving.allows(Part.MENDING):
+            return not self._mender.faults()
+        return not self._mender.mend(batch, limit if self._halving.searching else None)
 
-    def _commit(self, batch: Batch) -> None:
+    def _take(self, batch: Batch, limit: int, milliseconds: int) -> None:
+        """Decide records. One that waits for the object store holds up what follows it where it lies, and no more."""
+        deadline = time.monotonic() + milliseconds / 1000
+        while batch.read < limit and (read := self._input.take()) is not None:
+            try:
+                self._decider.take(batch, read.source, read.at_ms)
+            except DependencyUnavailable:
+                self._input.set_back()
+            if time.monotonic() > deadline:
+                return
+
+    def _fire(self, batch: Batch, limit: int) -> None:
+        partitions = self._ownership.working.values()
+        self._lost.look(self._ownership.working)
+        for partition in self._clock.allow(partitions, self._now_ms(), self._input.unread()):
+            limit -= self._decider.fire(batch, partition, self._clock.horizon_ms(partition), limit)
+
+    def _commit(self, batch: Batch) -> bool:
+        """Write a batch and apply it; return False where Kafka refuses something in it."""
         try:
             seconds = self._writer.write(batch)  # 7
         except WriteRefused as error:
             meters.aborted()
-            self._refused(batch, error)
-            return
+            self._trouble.note("refused", error.message)
+            self._more = True
+            self._refusals.refused(batch, error)
+            return False
         except (CommitFailed, DependencyUnavailable):
             meters.aborted()
             self._writer.forget(self._decider, self._input)
@@ -206,75 +238,27 @@ class Loop:
             self._writer.forget(self._decider, self._input)
             raise
         self._writer.apply(batch)  # 8
-        self._refusals, self._limit = 0, None
         self._input.applied()
         meters.committed(batch, seconds, self._ownership.working.values())
+        return True
 
     # ── What ends otherwise ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _refused(self, batch: Batch, error: WriteRefused) -> None:
-        """Decide the batch again; from the second time on half of it, until the one record is found (A6)."""
-        self._refusals += 1
-        log.warning("batch.refused", records=batch.read, times=self._refusals, error=error.message)
-        replay = self._writer.forget(self._decider, self._input)
-        if self._refusals >= 2:
-            if batch.read <= 1:
-                self._set_aside(replay, error)
-                return
-            self._limit = max(1, batch.read // 2)
-        else:
-            self._limit = max(1, batch.read)
-        self._more = True
-
-    def _set_aside(self, replayed: int, error: WriteRefused) -> None:
-        """Write the one record to the dead letters in a transaction of its own."""
-        read = self._input.take() if replayed else None
-        if read is None:
-            # No record brought it about but a timer or a grant: nothing can be set aside, and nothing else stops.
-            log.error("work.refused", error=error.message)
-            raise CommitFailed(error.message)
-        batch = Batch()
-        self._decider.poison(batch, read.source, read.at_ms, error)
-        try:
-            self._write_aside(batch, read)
-        except HeadraceError:
-            self._writer.forget(self._decider, self._input)
-            raise
-        self._refusals, self._limit = 0, None
-        self._input.applied()
-
-    def _write_aside(self, batch: Batch, read: Read) -> None:
-        """Write a batch that sets a record aside and ends its job; where that is refused too, the letter alone."""
-        try:
-            self._writer.write(batch)
-        except WriteRefused as again:
-            for partition in self._ownership.working.values():
-                partition.store.rollback()
-            batch = Batch()
-            self._decider.abandon(batch, read.source, again)
-            self._writer.write(batch)
-        self._writer.apply(batch)
-
-    def _wait_out(self, error: HeadraceError) -> None:
-        """Note the trouble and try again soon: nothing was lost, the batch is still in hand."""
-        if self.trouble != error.message:
-            log.warning("batch.postponed", error=error.message)
-        self.trouble = error.message
+    def _postpone(self, kind: str, error: HeadraceError) -> None:
+        """Note the trouble and try again later: nothing was lost, the batch is still in hand."""
+        self._not_before = time.monotonic() + self._trouble.note(kind, error.message)
         self._more = False
-        self._input.serve(0.1)
 
-    def _start_over(self, error: HeadraceError) -> None:
+    def _start_over(self, kind: str, error: HeadraceError) -> None:
         """Make the producer anew under the same id, then restore every owned partition from the log (A4)."""
-        log.warning("session.lost", error=error.message)
-        self.trouble = error.message
-        self._more = False
+        self._postpone(kind, error)
         self._ownership.start_over()
 
     def _note_fenced(self, error: Fenced) -> None:
         now = time.monotonic()
         self._fenced = [at for at in self._fenced if now - at < 60] + [now]
         if len(self._fenced) >= FENCED_LIMIT:
-            raise DependencyUnavailable(
+            raise Fenced(
                 f"fenced {FENCED_LIMIT} times in a minute: {error.message}",
                 "another process runs under this slot; give each its own (--slot)",
             ) from error
@@ -290,7 +274,7 @@ class Loop:
             interactive += partition.store.counters.interactive
         if 0 < interactive < jobs:
             records, milliseconds = min(records, INTERACTIVE_RECORDS), min(milliseconds, INTERACTIVE_MS)
-        return min(records, self._limit or records), milliseconds
+        return self._halving.limit(records), milliseconds
 
     def _room(self) -> int:
         """Return how many records may be read: what is held does not keep the others out."""
@@ -305,4 +289,4 @@ class Loop:
             due = partition.store.next_due_ms()
             if due is not None:
                 wait = min(wait, max(0.005, (due - now_ms) / 1000))
-        return wait
+        return IDLE_S if self._clock.silent else wait

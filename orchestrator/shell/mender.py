@@ -15,6 +15,7 @@ from headrace.orchestrator.core.events import Event, StateDamaged
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.damage import Abandoned, Fault, Orphan, Unreadable
 from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.halving import Part
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, Whose, dead_letter
 from headrace.schemas.ids import JOB_ID, TASK_ID
@@ -60,9 +61,17 @@ class Mender:
         self._by = by
         self._now_ms = now_ms
 
-    def mend(self, batch: Batch) -> bool:
-        """Set right what one transaction can hold; return whether something is left for the next."""
-        room_faults, room_bytes = MAX_FAULTS, MAX_BYTES
+    def faults(self) -> bool:
+        """Return whether anything is to be set right."""
+        return any(partition.damage is not None for partition in self._partitions.values())
+
+    def mend(self, batch: Batch, at_most: int | None = None) -> bool:
+        """Set right what one transaction can hold; return whether something is left for the next.
+
+        Args:
+            at_most: faults, where Kafka refused a transaction with more of them.
+        """
+        room_faults, room_bytes = min(MAX_FAULTS, at_most or MAX_FAULTS), MAX_BYTES
         for partition in self._partitions.values():
             if partition.damage is None:
                 continue
@@ -71,9 +80,18 @@ class Mender:
                     batch.mended[partition.number] = count
                     return True
                 room_faults -= 1
+                batch.work(Part.MENDING, partition.number)
                 room_bytes -= self._set_right(batch, partition, fault)
             batch.mended[partition.number] = len(partition.damage.faults)
         return False
+
+    def leave(self, number: int, error: Exception) -> None:
+        """Leave the first fault of a partition as it is: Kafka refuses what would set it right."""
+        partition = self._partitions[number]
+        assert partition.damage is not None, "what was refused was a fault of this partition"
+        log.error("state.not_mended", partition=number, fault=repr(partition.damage.faults[0])[:500], error=str(error))
+        partition.damage.mended(1)
+        partition.damage = partition.damage if partition.damage.faults else None
 
     def _set_right(self, batch: Batch, partition: Partition, fault: Fault) -> int:
         """Return the bytes that it took."""

@@ -12,6 +12,7 @@ from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.decider import Decider
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.lost_tasks import LostTasks
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.restore import Restored, Restorer
 from headrace.orchestrator.shell.store import PartitionStore
@@ -38,6 +39,7 @@ class Ownership:
         working: dict[int, Partition],
         *,
         assignment: Assignment,
+        membership: Membership,
         restorer: Restorer,
         session: TransactionSession,
         writer: Writer,
@@ -51,6 +53,7 @@ class Ownership:
         self._lost = lost
         self._warm: dict[int, Partition] = {}
         self._assignment = assignment
+        self._membership = membership
         self._restorer = restorer
         self._session = session
         self._writer = writer
@@ -90,6 +93,9 @@ class Ownership:
             self._let_go(p)
         for p in arrived:
             self._wanted[p] = time.monotonic()
+        for p in self._input.misplaced():
+            if p in self.working:
+                self._restore_again(p)
         if not self._session.is_open:
             self._session.open()
         if self._wanted:
@@ -102,11 +108,16 @@ class Ownership:
     def start_over(self) -> None:
         """After a lost session: restore every owned partition from the log."""
         self._session.close()
+        if self._membership.broken:
+            self._membership.rejoin()
         for p in self._assignment.owned():
-            if p in self.working:
-                self._input.hold(p, [self._topics.jobs, self._topics.results])
-            self._let_go(p)
-            self._wanted[p] = time.monotonic()
+            self._restore_again(p)
+
+    def _restore_again(self, p: int) -> None:
+        if p in self.working:
+            self._input.hold(p, [self._topics.jobs, self._topics.results])
+        self._let_go(p)
+        self._wanted[p] = time.monotonic()
 
     def close(self) -> None:
         """Stop restoring."""
@@ -131,7 +142,7 @@ class Ownership:
             if p not in self._warm:
                 self._warm[p] = Partition(self._make_store(p))
             stores.append(self._warm[p].store)
-        self._restorer.begin(self._input.consumer, stores)
+        self._restorer.begin(self._membership.consumer, stores)
         self._reading.update(self._wanted)
         self._wanted.clear()
 

@@ -4,7 +4,7 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
 
 1. Ask for the committed offsets of ``jobs`` and ``results`` (before the end of ``state``: what is committed later
    cannot be ours).
-2. Ask for the end of ``state``, open transactions included, and of ``results``.
+2. Ask for the ends of ``state``, open transactions included, and of ``jobs`` and ``results``.
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
 4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
 5. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
@@ -58,7 +58,7 @@ class _Reading:
     store: PartitionStore
     committed: dict[str, int]
     end: int
-    results_end: int
+    latest: dict[str, int]
     earliest: dict[str, int]
     raw: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     next: int = 0
@@ -105,7 +105,7 @@ class Restorer:
         partitions = [store.partition for store in stores]
         inputs = (self._topics.jobs, self._topics.results)
         committed = committed_offsets(group, [(topic, p) for topic in inputs for p in partitions])  # 1
-        end = ends(self._admin, [(t, p) for t in (self._topics.state, self._topics.results) for p in partitions])  # 2
+        end = ends(self._admin, [(t, p) for t in (self._topics.state, *inputs) for p in partitions])  # 2
         earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
         for store in stores:
             p = store.partition
@@ -113,7 +113,7 @@ class Restorer:
                 store,
                 {topic: committed[topic, p] for topic in inputs},
                 end[self._topics.state, p],
-                end[self._topics.results, p],
+                {topic: end[topic, p] for topic in inputs},
                 {topic: earliest[topic, p] for topic in inputs},
             )
             reading.next = store.offset
@@ -254,7 +254,7 @@ class Restorer:
             jobs=store.counters.jobs, tasks=store.counters.tasks, start=start,
             faults=len(damage.faults) if damage else 0,
         )  # fmt: skip
-        return Restored(p, start, reading.results_end, damage)
+        return Restored(p, start, reading.latest[self._topics.results], damage)
 
     def _start(self, name: str, topic: str, reading: _Reading) -> int:
         """Return the next offset of a topic: the higher of cursor and committed offset (B4)."""
@@ -267,6 +267,10 @@ class Restorer:
         start = max(cursor if cursor is not None else -1, committed)
         if 0 <= start < earliest:
             log.error("records.expired_unread", topic=topic, partition=p, next=start, earliest=earliest)
+        if start > (latest := reading.latest[topic]):
+            # An unclean election of a leader cut the log: what comes next is written where it ends now.
+            log.error("records.cut_off", topic=topic, partition=p, next=start, end=latest)
+            return latest
         return max(start, earliest)
 
 

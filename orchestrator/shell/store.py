@@ -125,6 +125,10 @@ class PartitionStore:
         """Return finished jobs whose records are still to be tombstoned, the longest waiting first."""
         return [job_id for job_id, _ in zip(self._closing, range(at_most), strict=False)]
 
+    def leave_unclosed(self, job_id: str) -> None:
+        """Close a finished job no further while this process has the partition; the next owner tries again."""
+        self._closing.pop(job_id, None)
+
     def cursor(self, topic: str) -> int | None:
         """Return the next offset of a topic (``jobs`` or ``results``) by the changelog (kafka-mechanics B4)."""
         record = self.get(cursor_key(topic))

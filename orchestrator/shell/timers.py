@@ -53,6 +53,11 @@ class Timers:
         _, due, key = self._fired.pop()
         heapq.heappush(self._heap, (at_ms, due, key))
 
+    def leave(self, job_id: str) -> None:
+        """Forget a job's due times; a record of it that changes is timed anew."""
+        self._heap = [entry for entry in self._heap if entry[2].split("/")[1] != job_id]
+        heapq.heapify(self._heap)
+
     def settle(self) -> None:
         """What was taken is committed."""
         self._fired.clear()

@@ -108,6 +108,17 @@ def test_nothing_of_an_aborted_transaction_is_visible_and_its_batch_appears_once
     assert len(here.outcomes("one-1")) == 1
 
 
+def test_a_transaction_that_expired_is_decided_again_and_its_batch_appears_once(here: Site) -> None:
+    # The broker aborts it after orchestrator.transaction_timeout_ms and a scan; the process wakes up with it open.
+    process = here.start("a", script=breaking(DISPATCHES, "__import__('time').sleep(8)"))
+    here.submit("one-1")
+    here.answer(first_tasks(here, 1)[0])
+    assert here.wait_for_outcome("one-1")["status"] == "succeeded"
+    assert "work.postponed" in here.log("a")
+    assert process.poll() is None
+    assert len(here.tasks()) == len(here.outcomes("one-1")) == 1
+
+
 @pytest.mark.parametrize("successor", ["a", "b"])
 def test_a_killed_orchestrator_is_succeeded_and_its_open_transaction_aborted_at_once(
     here: Site, successor: str, record_property: Callable[[str, object], None]

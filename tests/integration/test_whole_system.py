@@ -313,6 +313,7 @@ def transactions(here: Deployment, job_id: str) -> list[int]:
     return [*sizes, run]
 
 
+@pytest.mark.slow  # It starts a broker of its own.
 def test_a_whole_job_runs_over_sasl_scram_and_the_password_is_in_no_log(
     scram_broker: Callable[[ScramUser], LocalKafka],
 ) -> None:

@@ -30,7 +30,8 @@ class Consumer:
 
 def filled(where: list[tuple[str, int]]) -> tuple[Input, list[Read]]:
     assignment: Any = SimpleNamespace()
-    made = Input(Consumer(), assignment=assignment, working={}, results="results")
+    membership: Any = SimpleNamespace(consumer=Consumer())
+    made = Input(membership, assignment=assignment, working={}, results="results")
     reads = [Read(Source(topic, p, offset, None, b""), 0) for offset, (topic, p) in enumerate(where)]
     made._queue.extend(reads)
     return made, reads

@@ -1,0 +1,1 @@
+"""Broker trouble on clusters of their own, which are hurt. `make trouble`; not a part of `make test`."""
