@@ -112,7 +112,7 @@ def _read_progress(
     for place in places:
         by_pool.setdefault(lanes[place[0]][0], []).append(place)
     return {
-        place: progress_of(tp.offset, tp.metadata)
+        place: progress_of(tp.offset, metadata_of(tp))
         for pool, wanted in by_pool.items()
         for place, tp in groups.committed(topics.worker_group(pool), wanted).items()
     }
