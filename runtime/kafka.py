@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
+from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.settings import Settings
@@ -123,16 +124,30 @@ def reader_config(settings: Settings, service: str, *, committed: bool = True) -
     }
 
 
+_headers = methodcaller("headers")
+
+
 def headers_of(message: Any) -> ReadHeaders:
     """Return a message's headers; in place of headers that the client cannot read, one that says so.
 
-    confluent-kafka raises SystemError where a header's name is not UTF-8, and hands out a list with a null pointer in
-    it when it is asked again (measured, 2.16.1). So nobody else may call ``Message.headers``.
+    confluent-kafka sets an exception where a header's name is not UTF-8, and returns a list with a null pointer in it
+    all the same (2.16.1). Python makes a SystemError of that, but not where a line that calls a method has been run
+    often enough to be specialised (3.11 and later): there the process ends by a segmentation fault as soon as the list
+    is looked at. A call through C is always checked, so it is made through `methodcaller`. Asked again, the client
+    returns the list without an exception. So nobody else may call ``Message.headers``, and nobody this one twice.
     """
     try:
-        return tuple(message.headers() or ())
+        return tuple(_headers(message) or ())
     except SystemError:
         return ((UNREADABLE_HEADERS, b"true"),)
+
+
+def metadata_of(committed: TopicPartition) -> str:
+    """Return what a commit says beside its offset; nothing where that is not UTF-8, which only a forger writes."""
+    try:
+        return committed.metadata or ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def admin_client(settings: Settings, service: str = "admin") -> AdminClient:

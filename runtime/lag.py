@@ -10,6 +10,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime.group_offsets import GroupReader
+from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import Place, beginnings, ends
 from headrace.schemas.completed import Progress, progress_of
 from headrace.schemas.errors import DependencyUnavailable
@@ -99,7 +100,7 @@ def _progress(admin: AdminClient, topics: Topics, pools: list[str], timeout_s: f
                 partitions: list[TopicPartition] = future.result().topic_partitions
             except KafkaException as error:
                 raise DependencyUnavailable(f"offsets of a pool cannot be read: {error.args[0].str()}") from None
-            found.update({(tp.topic, tp.partition): progress_of(tp.offset, tp.metadata) for tp in partitions})
+            found.update({(tp.topic, tp.partition): progress_of(tp.offset, metadata_of(tp)) for tp in partitions})
     return found
 
 
@@ -111,7 +112,7 @@ def _read_progress(
     for place in places:
         by_pool.setdefault(lanes[place[0]][0], []).append(place)
     return {
-        place: progress_of(tp.offset, tp.metadata)
+        place: progress_of(tp.offset, metadata_of(tp))
         for pool, wanted in by_pool.items()
         for place, tp in groups.committed(topics.worker_group(pool), wanted).items()
     }

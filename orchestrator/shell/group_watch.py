@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from headrace.orchestrator.core.flights import Place
 from headrace.runtime.group_offsets import GroupReader
+from headrace.runtime.kafka import metadata_of
 from headrace.runtime.offsets import ends
 from headrace.schemas.completed import Span, decode
 from headrace.schemas.errors import DependencyUnavailable
@@ -119,5 +120,5 @@ class GroupWatch:
             mine = {self._topics.tasks(pool, lane) for lane in Lane}
             wanted = [place for place in places if place[0] in mine]
             for place, tp in self._groups.committed(self._topics.worker_group(pool), wanted, timeout_s=EVERY_S).items():
-                found[place] = Done(tp.offset, tuple(decode(tp.offset, tp.metadata)))
+                found[place] = Done(tp.offset, tuple(decode(tp.offset, metadata_of(tp))))
         return found

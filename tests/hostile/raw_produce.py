@@ -1,4 +1,4 @@
-"""Writes records that no well-behaved client would: one Produce request, by hand, over a plain socket.
+"""Writes what no well-behaved client would: records and commits by hand, over a plain socket.
 
 librdkafka takes header names as text only, and refuses what it thinks too large. A hostile client does neither, so the
 corpus needs one that writes bytes as they are. Source: Kafka's protocol guide, Produce v3 and record batch v2.
@@ -33,16 +33,31 @@ def produce(servers: str, topic: str, partition: int, records: Sequence[RawRecor
     body = struct.pack(">hhi", -1, 1, 30_000) + struct.pack(">i", 1) + _text(topic)
     batch = _batch(records)
     body += struct.pack(">ii", 1, partition) + struct.pack(">i", len(batch)) + batch
-    request = struct.pack(">hhi", 0, 3, 1) + _text("hostile") + body
-    host, _, port = servers.split(",", maxsplit=1)[0].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(struct.pack(">i", len(request)) + request)
-        answer = _read(connection, *struct.unpack(">i", _read(connection, 4)))
+    answer = _ask(servers, struct.pack(">hhi", 0, 3, 1), body)
     at = 4 + 4 + 2 + len(topic.encode()) + 4 + 4  # correlation id, topics, name, partitions, index
     error, offset = struct.unpack_from(">hq", answer, at)
     if error:
         raise Refused(error)
     return int(offset)
+
+
+def commit(servers: str, group: str, topic: str, partition: int, offset: int, metadata: bytes) -> None:
+    """Commit an offset of a group without members, with metadata as bytes (OffsetCommit v2)."""
+    head = _text(group) + struct.pack(">i", -1) + _text("") + struct.pack(">q", -1)
+    body = head + struct.pack(">i", 1) + _text(topic) + struct.pack(">iiq", 1, partition, offset)
+    answer = _ask(servers, struct.pack(">hhi", 8, 2, 1), body + struct.pack(">h", len(metadata)) + metadata)
+    (error,) = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(topic.encode()) + 4 + 4)
+    if error:
+        raise Refused(error)
+
+
+def _ask(servers: str, head: bytes, body: bytes) -> bytes:
+    """Send a request to the first of the servers and return the answer."""
+    request = head + _text("hostile") + body
+    host, _, port = servers.split(",", maxsplit=1)[0].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        return _read(connection, *struct.unpack(">i", _read(connection, 4)))
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

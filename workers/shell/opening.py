@@ -25,7 +25,7 @@ from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
 from headrace.runtime import metrics
-from headrace.runtime.kafka import headers_of
+from headrace.runtime.kafka import headers_of, metadata_of
 from headrace.schemas.codec import header_map
 from headrace.schemas.completed import decode as done_spans
 from headrace.schemas.completed import progress_of
@@ -202,7 +202,7 @@ class Openings:
         while one.committed is None:
             yield
         known = one.committed.offset if one.committed.offset >= 0 else None
-        base, metadata = known or 0, (one.committed.metadata or "") if known is not None else ""
+        base, metadata = known or 0, metadata_of(one.committed) if known is not None else ""
         journal, tasks = (self._journal, one.partition), (self._topic, one.partition)
         ends = yield from self._ask(one, {journal: _Spec.latest(), tasks: _Spec.latest()})
         noted = JournalIndex(self._lane, base=base, done=done_spans(base, metadata))
