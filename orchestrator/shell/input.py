@@ -15,7 +15,7 @@ from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, source_of
-from headrace.schemas.errors import DependencyUnavailable, Fenced
+from headrace.schemas.errors import Fenced, SessionLost
 
 log = structlog.get_logger("headrace.orchestrator")
 
@@ -211,7 +211,7 @@ class Input:
         """Go to the first offsets of a restored partition and let its records come.
 
         Raises:
-            DependencyUnavailable: the client does not seek.
+            SessionLost: the client does not seek; this consumer is of no use any more.
         """
         places = [TopicPartition(topic, partition, offset) for topic, offset in offsets.items()]
         deadline = time.monotonic() + SEEK_S
@@ -222,9 +222,12 @@ class Input:
                     break
                 except KafkaException as error:
                     # "Erroneous state" while a fresh assignment has not begun to fetch.
+                    # It lasts where the client gave up on a partition whose log lacked the offset that was asked for.
                     if time.monotonic() > deadline:
-                        raise DependencyUnavailable(f"seek: {error.args[0].str()}") from None
+                        self._membership.broken = True
+                        raise SessionLost(f"seek: {error.args[0].str()}") from None
                     time.sleep(0.005)
+        self._assignment.began_at(partition, offsets)
         self.consumer.resume([TopicPartition(topic, partition) for topic in offsets])
 
     def hold(self, partition: int, topics: list[str]) -> None:

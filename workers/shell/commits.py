@@ -63,6 +63,9 @@ class OffsetCommits:
         now = time.monotonic()
         self._next = now + self._wait_s
         if not (commits := self._changed(consumer, partitions)):
+            # What was refused went with its partition: nothing waits for a commit, and none would come to end the
+            # trouble while it lets no work in.
+            self._failing, self._wait_s = None, self._interval_s
             return
         try:
             consumer.commit(offsets=self._offsets(commits), asynchronous=True)

@@ -231,3 +231,24 @@ def test_while_commits_fail_they_come_less_often_the_worker_says_so_and_then_tak
     assert world.parts.commit_now(world.group)
     assert world.parts.trouble() is None
     assert not world.parts.commits.stuck()
+
+
+def test_commits_that_failed_for_partitions_that_are_gone_stop_no_intake_for_ever(monkeypatch):
+    """After an outage the same partitions come back with nothing to commit: no answer would ever end the trouble."""
+    monkeypatch.setattr(commits_module, "STUCK_S", 0.0)
+    monkeypatch.setattr(commits_module, "COMMIT_LOST_S", 0.0)
+    world = World()
+    assignment = world.assign()
+    world.deliver(1, started=[0])
+    world.done(assignment, 0)
+    world.parts.settle()
+    world.parts.commit_if_due(world.group)
+    time.sleep(0.02)
+    world.parts.commit_if_due(world.group)
+    assert world.parts.commits.stuck()
+    world.parts.on_lost(world.group, [TopicPartition(TASKS, 0)])
+    world.assign()
+    time.sleep(0.05)
+    world.parts.commit_if_due(world.group)
+    assert not world.parts.commits.stuck()
+    assert world.parts.trouble() is None
