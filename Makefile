@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test trouble nightly lint lock schemas clean
+.PHONY: help setup demo test trouble simulate nightly lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,12 @@ test: $(STAMP) ## all tests, on a real Apache Kafka
 trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
 	@$(BIN)/python -m pytest tests/trouble
 
+SEEDS ?= 1..300
+simulate: $(STAMP) ## deterministic worlds with faults from a seed: SEEDS=A..B (make test runs 1..300)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes $(TEST_PROCESSES)
+
 nightly: trouble ## what takes longer than make test may
+	@$(BIN)/python -m tests.simulation --seeds 1..10000 --processes $(TEST_PROCESSES)
 
 schemas: $(STAMP) ## export the JSON Schemas of the messages
 	$(BIN)/python -m headrace.schemas.export
