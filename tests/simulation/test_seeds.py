@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.__main__ import tell
+from tests.simulation.faults import only
 from tests.simulation.run import run_seed
 
 SEEDS, CHUNK = 300, 10
