@@ -8,6 +8,8 @@ from tests.simulation.__main__ import tell
 from tests.simulation.faults import only
 from tests.simulation.run import run_seed
 
+pytestmark = pytest.mark.slow  # Five seconds each where nothing else runs; it is all computing, so load shows at once.
+
 SEEDS, CHUNK = 300, 10
 
 FOUND = {
