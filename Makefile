@@ -35,7 +35,7 @@ chaos: $(STAMP) ## kill, pause, restart and scale everything for 5 minutes with 
 trouble: $(STAMP) ## brokers that are killed, slow, full or too few, under load (ten minutes)
 	@$(BIN)/python -m pytest tests/trouble
 
-simulate: $(STAMP) ## SEEDS (1..10000) of the simulation: faults at every step, judged
+simulate: $(STAMP) ## SEEDS (1..10000) of the simulation: deterministic worlds with faults, judged (make test runs 1..300)
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --processes $(TEST_PROCESSES)
 
 fuzz: $(STAMP) ## spoiled messages against every reader, FUZZ_EXAMPLES for each of them (3,000)

@@ -8,6 +8,8 @@ from tests.simulation.faults import only
 from tests.simulation.run import run_seed
 from tests.simulation.variants import VARIANTS, Variant
 
+pytestmark = pytest.mark.slow  # Two seconds each while the known seeds know; a search takes longer.
+
 WITHIN = 30
 """Seeds that are tried before the judges count as blind."""
 

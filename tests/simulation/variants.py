@@ -179,7 +179,7 @@ VARIANTS = (
     Variant(state_before_commit, ("errors", "unknown"), 2),
     Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 9),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_commit, ("loss",), 10),
+    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 45),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
 )

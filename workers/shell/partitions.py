@@ -87,9 +87,14 @@ class LanePartitions:
         if gone:
             self._release(gone)
             self._wait_for(gone)
-            handed_over = 0 if self.leaving else self._hand_over(gone)
+            # What the pool has not let go yet may be unstarted: it stays undone.
+            kept = [] if self.leaving else [assignment for assignment in gone if assignment.released]
+            handed_over = self._hand_over(kept)
             stands = self.commits.commit_now(consumer, [assignment.partition for assignment in gone])
-            self._note_hand_over(gone, handed_over, stands)
+            for assignment in gone:
+                # What is not handed over is the next owner's: here no call of it begins any more.
+                assignment.ours = stands and assignment in kept
+            self._note_hand_over(kept, handed_over, stands)
         self._forget(consumer, partitions, "revoked")
 
     def on_lost(self, consumer: Consumer, partitions: Partitions) -> None:
@@ -171,18 +176,14 @@ class LanePartitions:
             time.sleep(0.002)
 
     def _hand_over(self, gone: list[Assignment]) -> int:
-        """Count what still runs as done. What the pool has not let go yet may be unstarted: it stays undone."""
+        """Count what still runs as done."""
         now_ms = int(time.time() * 1_000)
         return sum(
             self.tracker.hand_over(assignment.partition, until_ms=assignment.until_ms, now_ms=now_ms)
             for assignment in gone
-            if assignment.released
         )
 
     def _note_hand_over(self, gone: list[Assignment], handed_over: int, stands: bool) -> None:
-        if not stands:
-            for assignment in gone:
-                assignment.ours = False
         if not handed_over:
             return
         until_ms = max(assignment.until_ms for assignment in gone)

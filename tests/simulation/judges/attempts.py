@@ -32,8 +32,15 @@ def _within_policy(history: History) -> Iterator[str]:
 
 
 def _owed(history: History) -> set[Attempt]:
-    """Return the attempts that were ever booked as of unknown fate: interrupted or lost."""
-    return {
+    """Return the attempts that were ever of unknown fate: interrupted or lost. One that was settled by a late result in
+    the transaction in which it was booked stands in no record.
+    """
+    interrupted = {
+        attempt
+        for attempt, result in history.first_results.items()
+        if (result.get("failure") or {}).get("kind") == "interrupted"
+    }
+    return interrupted | {
         (key.removeprefix("task/"), owed.attempt)
         for each in history.committed
         for _, key, record in each.state

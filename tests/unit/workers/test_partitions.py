@@ -94,12 +94,13 @@ def test_what_runs_at_a_revocation_is_handed_over_and_what_was_not_started_is_no
     assert not assignment.alive
 
 
-def test_what_the_pool_has_not_let_go_in_time_is_not_handed_over_because_it_may_never_be_started():
+def test_what_the_pool_has_not_let_go_in_time_is_not_handed_over_and_no_call_of_it_begins_any_more():
     world = World(answers=False)
-    world.assign()
+    assignment = world.assign()
     world.deliver(3, started=[0, 1, 2])
     world.revoke()
     assert world.said_done() == set()
+    assert not assignment.ours
 
 
 def test_a_call_that_ends_within_the_revoke_wait_is_simply_done():
@@ -127,11 +128,12 @@ def test_a_hand_over_that_kafka_refuses_is_none_and_calls_that_have_not_begun_ar
 
 def test_a_worker_that_is_leaving_hands_nothing_over():
     world = World()
-    world.assign()
+    assignment = world.assign()
     world.deliver(2, started=[0, 1])
     world.parts.leaving = True
     world.revoke()
     assert world.said_done() == set()
+    assert not assignment.ours
 
 
 def test_a_partition_that_is_lost_commits_nothing():
