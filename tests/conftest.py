@@ -68,6 +68,27 @@ _of_this_run: list[BrokerOfTheRun] = []
 
 SLOW_S = 20.0
 """A test that takes longer must be marked ``slow``, so that nobody waits for it unawares."""
+_SCHEDSTAT = Path("/proc/self/schedstat")
+
+
+def _starved_s() -> float:
+    """Return the seconds that this process was ready to run and others had the processor; 0 where nobody counts."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    before = _starved_s()
+    try:
+        return (yield)
+    finally:
+        item.stash[_STARVED_S] = _starved_s() - before
+
+
+_STARVED_S = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -75,9 +96,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.when == "call" and report.passed and call.duration > SLOW_S and item.get_closest_marker("slow") is None:
+    own_s = call.duration - item.stash.get(_STARVED_S, 0.0)
+    if report.when == "call" and report.passed and own_s > SLOW_S and item.get_closest_marker("slow") is None:
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} took {call.duration:.1f} s; above {SLOW_S:g} s a test is marked slow"
+        report.longrepr = f"{item.nodeid} took {own_s:.1f} s of its own; above {SLOW_S:g} s a test is marked slow"
     return report
 
 

@@ -197,6 +197,7 @@ def test_waiting_ends_when_its_time_is_over(settings):
             client.outcome(job_id, 0.2)
 
 
+@pytest.mark.slow
 def test_the_demo_runs_with_the_scripted_provider_and_prints_one_line(bootstrap_servers, tmp_path):
     environment = {
         **os.environ,

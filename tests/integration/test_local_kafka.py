@@ -171,6 +171,7 @@ def test_three_nodes_go_on_without_one(local_kafka_runtime: Runtime, tmp_path: P
         assert status(kafka.data).state == "degraded"
 
 
+@pytest.mark.slow
 def test_the_commands_start_detached_show_and_stop(local_kafka_runtime: Runtime, tmp_path: Path) -> None:
     run, data = CliRunner().invoke, ["--data", str(tmp_path / "k")]
     try:

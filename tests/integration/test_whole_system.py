@@ -283,6 +283,7 @@ def lags(here: Deployment, group: str, topics: list[str]) -> dict[tuple[str, int
         consumer.close()
 
 
+@pytest.mark.slow
 def test_a_transaction_writes_no_more_state_for_a_large_job_than_for_a_small_one(
     here: Deployment, record_property: Callable[[str, object], None]
 ) -> None:

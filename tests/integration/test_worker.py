@@ -53,6 +53,7 @@ def test_lag_reaches_0_past_the_markers_of_committed_and_aborted_transactions(wo
         assert progress_of(offset, metadata).in_flight == 0
 
 
+@pytest.mark.slow
 def test_a_worker_stopped_by_sigterm_leaves_nothing_undone_and_no_call_is_made_twice(world, tmp_path):
     script = "latency: {law: uniform, low_ms: 20, high_ms: 400}"
     with provider(tmp_path, script) as base_url:
@@ -73,6 +74,7 @@ def test_a_worker_stopped_by_sigterm_leaves_nothing_undone_and_no_call_is_made_t
     world.wait_for_no_lag()
 
 
+@pytest.mark.slow
 def test_two_workers_share_and_when_one_leaves_gracefully_no_call_is_made_twice(world, tmp_path):
     with provider(tmp_path, "latency: {law: uniform, low_ms: 20, high_ms: 300}") as base_url:
         pools = world.pools_file(base_url=base_url, concurrency=8)
@@ -90,6 +92,7 @@ def test_two_workers_share_and_when_one_leaves_gracefully_no_call_is_made_twice(
     world.wait_for_no_lag()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing_and_what_was_committed_is_not_called_again(world, tmp_path):
     with provider(tmp_path, "latency: {law: uniform, low_ms: 20, high_ms: 400}") as base_url:
         pools = world.pools_file(base_url=base_url, concurrency=16)
