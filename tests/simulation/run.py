@@ -152,7 +152,7 @@ class Run:
 def run_seed(
     seed: int, *, jobs: int = JOBS, switches: Switches | None = None, trace: Callable[[str], None] | None = None
 ) -> Verdict:
-    """Run one seed. The collector runs before and waits then, so that nothing is finalised in the middle of the world."""
+    """Run one seed. The collector runs before it and waits then: nothing is finalised within the world."""
     gc.collect()
     gc.disable()
     try:
