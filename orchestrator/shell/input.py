@@ -15,7 +15,7 @@ from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, source_of
-from headrace.schemas.errors import DependencyUnavailable, Fenced
+from headrace.schemas.errors import Fenced
 
 log = structlog.get_logger("headrace.orchestrator")
 
@@ -211,7 +211,7 @@ class Input:
         """Go to the first offsets of a restored partition and let its records come.
 
         Raises:
-            DependencyUnavailable: the client does not seek.
+            Fenced: the client does not seek; another consumer must take its place.
         """
         places = [TopicPartition(topic, partition, offset) for topic, offset in offsets.items()]
         deadline = time.monotonic() + SEEK_S
@@ -221,9 +221,11 @@ class Input:
                     self.consumer.seek(place)
                     break
                 except KafkaException as error:
-                    # "Erroneous state" while a fresh assignment has not begun to fetch.
+                    # "Erroneous state" while a fresh assignment has not begun to fetch, and for ever where fetching
+                    # ended at an offset that is gone (librdkafka 2.16): only a new assignment mends that.
                     if time.monotonic() > deadline:
-                        raise DependencyUnavailable(f"seek: {error.args[0].str()}") from None
+                        self._membership.broken = True
+                        raise Fenced(f"the consumer does not seek: {error.args[0].str()}") from None
                     time.sleep(0.005)
         self.consumer.resume([TopicPartition(topic, partition) for topic in offsets])
 
