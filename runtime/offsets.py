@@ -68,4 +68,9 @@ def _ask(admin: AdminClient, places: Iterable[Place], spec: Any, timeout_s: floa
 
 def _answers(admin: AdminClient, wanted: dict[TopicPartition, Any], timeout_s: float) -> dict[Place, int]:
     answers = admin.list_offsets(wanted, request_timeout=timeout_s)
-    return {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}
+    found = {(tp.topic, tp.partition): future.result().offset for tp, future in answers.items()}
+    if unknown := [f"{topic}[{p}]" for (topic, p), offset in found.items() if offset < 0]:
+        # Seen while a partition's leader was being replaced: no error, and -1001 for an offset. Taken for an end, it
+        # made an orchestrator believe that its log was cut off, and begin nowhere (found by tests/chaos).
+        raise DependencyUnavailable(f"offsets are not known yet: {', '.join(unknown)}")
+    return found

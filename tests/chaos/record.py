@@ -10,6 +10,9 @@ from tests.chaos.plan import Act
 
 Column = tuple[Evidence, Verdict]
 
+SHOWN_S = 2.0
+"""Shorter stalls are not listed."""
+
 HEAD = """# Reliability record
 
 Written by `make chaos`; not edited by hand. Real processes on a real Apache Kafka of three brokers are killed (`kill
@@ -81,10 +84,10 @@ def _stalls(column: Column) -> str:
     seen, found = column
     lines = [
         f"## Longest stall by what went on, {seen.run.protocol}\n",
-        _row("meanwhile", "seconds"),
+        _row("meanwhile", f"seconds ({SHOWN_S:g} and more)"),
         _row("---", "---"),
     ]
-    lines += [_row(cause, f"{seconds:.1f}") for cause, seconds in found.stalls_by_fault.items()]
+    lines += [_row(cause, f"{seconds:.1f}") for cause, seconds in found.stalls_by_fault.items() if seconds >= SHOWN_S]
     return "\n".join(lines) + "\n"
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.orchestrator.shell import input as input_module
 from headrace.orchestrator.shell.input import Input, Read
 from headrace.runtime.letters import Source
+from headrace.schemas.errors import SessionLost
 
 places = st.tuples(st.sampled_from(["jobs", "results"]), st.integers(0, 2))
 
@@ -35,6 +38,20 @@ def filled(where: list[tuple[str, int]]) -> tuple[Input, list[Read]]:
     reads = [Read(Source(topic, p, offset, None, b""), 0) for offset, (topic, p) in enumerate(where)]
     made._queue.extend(reads)
     return made, reads
+
+
+def test_a_consumer_that_never_seeks_again_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose fetching ended at an offset that is gone answers "Erroneous state" for ever (found by tests/chaos)."""
+
+    def seek(_place: TopicPartition) -> None:
+        raise KafkaException(KafkaError(KafkaError._STATE))
+
+    made, _ = filled([])
+    monkeypatch.setattr(input_module, "SEEK_S", 0.02)
+    monkeypatch.setattr(made.consumer, "seek", seek, raising=False)
+    with pytest.raises(SessionLost, match="seek"):
+        made.start(0, {"jobs": 5})
+    assert made._membership.broken
 
 
 @given(st.lists(places, max_size=30), st.lists(st.booleans(), min_size=400, max_size=400), st.booleans())
