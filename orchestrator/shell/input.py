@@ -221,8 +221,8 @@ class Input:
                     self.consumer.seek(place)
                     break
                 except KafkaException as error:
-                    # "Erroneous state" while a fresh assignment has not begun to fetch, and for ever where it ended at an
-                    # offset that is gone (librdkafka 2.16): only a new assignment mends that.
+                    # "Erroneous state" while a fresh assignment has not begun to fetch, and for ever where fetching
+                    # ended at an offset that is gone (librdkafka 2.16): only a new assignment mends that.
                     if time.monotonic() > deadline:
                         self._membership.broken = True
                         raise SessionLost(f"seek: {error.args[0].str()}") from None
