@@ -79,9 +79,9 @@ def test_a_record_that_cannot_be_read_is_an_error_with_its_line(text, format, pa
 @pytest.mark.parametrize("by", ["tokens", "characters"])
 def test_a_megabyte_of_anything_is_cut_in_about_linear_time(unit, by):
     text = unit * (1_000_000 // len(unit))
-    began = time.perf_counter()
+    began = time.process_time()
     chunks = split(text, by, 550)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     assert "".join(chunks) == text
 
 
