@@ -49,6 +49,8 @@ class Fault:
     """Whom: for a roll all that are there."""
     down_s: float = 0.0
     count: int = 0
+    alone: bool = False
+    """Whether nobody else of its role was there to take over."""
 
     def __str__(self) -> str:
         whom = ", ".join(self.members) or self.role
@@ -142,7 +144,8 @@ class _Dealer:
             low, high = (2.0, 5.0) if act is Act.KILL else (8.0, 10.0)
             return Fault(self._number, self._at_s, act, role, (name,), self._random.uniform(low, high))
         name = member(role, self._random.randrange(self._sizes[role]))
-        return Fault(self._number, self._at_s, act, role, (name,), self._down_s(act, role))
+        alone = self._sizes[role] == 1
+        return Fault(self._number, self._at_s, act, role, (name,), self._down_s(act, role), alone=alone)
 
     def _down_s(self, act: Act, role: Role) -> float:
         """Half of the kills are noticed by the group, half come back before it does."""

@@ -32,7 +32,7 @@ MEANING = """## What the words mean
 - **stall**: a time in which a partition of `jobs`, or of a pool's task topic, ended none of its probes (one a second
   for each partition, answered through the whole engine) while one waited. Bar: session timeout + 5 s = 11 s; where a
   broker was killed or paused, broker session timeout + 10 s = 13 s (and one session more where a member was hurt with
-  it).
+  it); where the only member of its role was killed, 5 s after it was started again and ready, if that is later.
 - **longest wait** of a probe counts queues too; it has no bar.
 - **late tick**: how long a thread that only sleeps 50 ms was kept waiting. Together with the load average it tells a
   stall of the engine from a machine that is busy with other things.

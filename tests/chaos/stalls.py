@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from tests.chaos.evidence import Done, Probe
 from tests.chaos.plan import SESSION_S
 
-LIMIT_S = SESSION_S + 5.0
+SLACK_S = 5.0
+LIMIT_S = SESSION_S + SLACK_S
 BROKER_SESSION_S = 3.0
 """``broker.session.timeout.ms`` of the local broker."""
 BROKER_LIMIT_S = BROKER_SESSION_S + 10.0
@@ -93,10 +94,13 @@ def _stall(place: str, begin_s: float, until_s: float, done: Sequence[Done]) -> 
 
 
 def _limit_s(near: Sequence[Done]) -> float:
-    """A broker's fault has its own limit; a member's that comes with it is noticed by the next coordinator only."""
+    """A broker's fault has its own limit; a member's that comes with it is noticed by the next coordinator only.
+
+    Nobody takes over from a member that is alone: what counts is how long after its new start work goes on.
+    """
     brokers = {each.fault.number for each in near if each.fault.role == "broker"}
     if not brokers:
-        return LIMIT_S
+        return max([LIMIT_S, *(each.ended_s - each.began_s + SLACK_S for each in near if each.fault.alone)])
     both = any(each.fault.role != "broker" and each.fault.number in brokers for each in near)
     return BROKER_LIMIT_S + (SESSION_S if both else 0.0)
 

@@ -177,6 +177,16 @@ def test_only_one_of_two_task_partitions_standing_still_is_found():
     assert said.startswith("tasks.noop[1] stood still for 1")
 
 
+def test_a_member_that_is_alone_may_take_its_time_to_start_and_no_more():
+    seen = honest()
+    seen.done = [replace(KILL, fault=replace(KILL.fault, alone=True), ended_s=18.5)]
+    seen.calls = seen.calls[:1]
+    standing(14, partition=0, task_partition=0, from_s=9.0)(seen)
+    assert [line for line in judge(seen).violations if "stood still" in line] == []
+    standing(17, partition=0, task_partition=0, from_s=9.0)(seen)
+    assert any("stood still" in line for line in judge(seen).violations)
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_a_plan_is_the_same_for_the_same_seed_and_pauses_outlast_the_session(seed):
     plan = draw_plan(seed, 300.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from types import SimpleNamespace
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 
 class FakeMessage:
@@ -70,6 +70,8 @@ class FakeAdmin:
         self.asked = []
         self.looked_up = []
         self.leaders_known = True
+        self.unknown = 0
+        """So many answers have no error and no offset, as while a leader is being replaced."""
 
     def list_offsets(self, wanted, *, request_timeout):
         answers = {}
@@ -82,8 +84,10 @@ class FakeAdmin:
             if failure is not None:
                 future.set_exception(KafkaException(KafkaError(failure)))
             else:
-                future.set_result(SimpleNamespace(offset=self._offset(place, spec._value)))
+                offset = OFFSET_INVALID if self.unknown else self._offset(place, spec._value)
+                future.set_result(SimpleNamespace(offset=offset))
             answers[place] = future
+        self.unknown = max(0, self.unknown - 1)
         return answers
 
     def list_topics(self, topic, *, timeout):

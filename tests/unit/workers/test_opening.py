@@ -170,6 +170,17 @@ def test_a_journal_without_a_leader_holds_its_partition_and_says_so(world, monke
     assert world.openings.trouble() is None
 
 
+def test_an_end_that_is_not_known_is_asked_for_again_and_the_journal_is_not_taken_for_empty(world):
+    """Taken for an end, -1001 let a worker call for tasks that another had called for (found by tests/chaos)."""
+    world.tasks(2)
+    world.note(0)
+    world.commit(0, journal=0)
+    world.admin.unknown = 2
+    (opened,) = world.open()
+    assert opened.journal_next > 0
+    assert opened.noted.counts() == (0, 1)
+
+
 def test_an_admin_client_that_knows_the_leaders_of_yesterday_is_made_to_look_again(world):
     world.tasks(2)
     world.commit(1, journal=0)
