@@ -112,7 +112,9 @@ def plan(admin: AdminClient, settings: Settings, pools: Iterable[str], *, timeou
     """
     wanted = wanted_topics(settings, pools)
     counts = _partition_counts(admin, [spec.name for spec in wanted], timeout_s)
-    configs = _configs(admin, list(counts), timeout_s)
+    configs, unknown = _configs(admin, list(counts), timeout_s)
+    for name in unknown:  # One broker knows the topic already, another one not yet: it is not there to be used.
+        del counts[name]
     return compare(wanted, counts, configs)
 
 
@@ -282,14 +284,18 @@ def _partition_counts(admin: AdminClient, names: list[str], timeout_s: float) ->
     return counts
 
 
-def _configs(admin: AdminClient, names: list[str], timeout_s: float) -> dict[str, dict[str, str]]:
-    """Return the configs that this account may read; without the right to read them they are not compared."""
+def _configs(admin: AdminClient, names: list[str], timeout_s: float) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return the configs that this account may read, others are not compared; and topics that are not known yet."""
     resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
     found: dict[str, dict[str, str]] = {}
+    unknown: list[str] = []
     for resource, future in (admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}).items():
         try:
             found[resource.name] = {name: entry.value for name, entry in future.result().items()}
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            code = error.args[0].code()
+            if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                unknown.append(resource.name)
+            elif code != KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 raise DependencyUnavailable(f"cannot read configs: {error.args[0].str()}") from None
-    return found
+    return found, unknown
