@@ -1,8 +1,9 @@
 """Calls that the provider got once more than it had to, and what was to blame. Pure, from the provider's log.
 
-A call is one too many where its idempotency key was called before, or where an earlier attempt of its task already had
-a good answer. The first happens where a worker began a task that another had begun; the second where a worker died, or
-was stopped, before its answer was known to anybody else.
+A call is one too many where its idempotency key was called before, or where it has a good answer and an earlier attempt
+of its task had one already; what the provider refuses is tried again in any case. The first happens where a worker
+began a task that another had begun; the second where a worker died, or was stopped, before its answer was known to
+anybody else.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def duplicates(calls: Iterable[Call], done: Sequence[Done]) -> list[Duplicate]:
     found = []
     for tries in by_task.values():
         for number, call in enumerate(tries[1:], start=1):
-            first = next((old for old in tries[:number] if old.good or old.key == call.key), None)
+            first = next((old for old in tries[:number] if old.key == call.key or (old.good and call.good)), None)
             if first is not None:
                 found.append(_blamed(first, call, done))
     return found

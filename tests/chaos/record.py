@@ -25,8 +25,8 @@ MEANING = """## What the words mean
 
 - **lost**: jobs that Kafka acknowledged and that have no outcome. **double outcomes**: jobs with two different
   `ce_id`, or two first outcomes.
-- **duplicate calls**: calls at the provider minus distinct (task, attempt). **calls too many**: those, and calls of a
-  task that had a good answer already; by what was to blame: *kill* and *pause* of the worker, *stop* in a rolling
+- **duplicate calls**: calls at the provider minus distinct (task, attempt). **calls too many**: those, and good
+  answers to a task that had one already; by what was to blame: *kill* and *pause* of the worker, *stop* in a rolling
   restart, *scale* out or in. The bound is the number of calls in flight when workers were killed or paused. Calls
   here are shorter than the drain timeout.
 - **stall**: a time in which a partition of `jobs`, or of a pool's task topic, ended none of its probes (one a second

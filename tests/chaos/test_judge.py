@@ -177,6 +177,16 @@ def test_only_one_of_two_task_partitions_standing_still_is_found():
     assert said.startswith("tasks.noop[1] stood still for 1")
 
 
+def test_what_the_provider_refuses_after_a_kill_is_not_the_kills_duplicate():
+    seen = honest()
+    seen.calls += [call("b", attempt=3, at_s=18.0, ended_s=18.5)]
+    seen.calls[2] = replace(seen.calls[2], status=429, fault="rate_limited", cost_microusd=0)
+    seen.outcomes[1] = outcome("b", "b", attempts=3, microusd=12)
+    found = judge(seen)
+    assert found.violations == ()
+    assert found.duplicates == {"kill": 1}
+
+
 def test_a_member_that_is_alone_may_take_its_time_to_start_and_no_more():
     seen = honest()
     seen.done = [replace(KILL, fault=replace(KILL.fault, alone=True), ended_s=18.5)]
