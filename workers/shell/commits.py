@@ -83,15 +83,20 @@ class OffsetCommits:
             failed = dict.fromkeys((commit.partition for commit in commits), error)
         self._settle(commits, failed)
 
-    def commit_now(self, consumer: Consumer, partitions: Iterable[int]) -> bool:
-        """Commit and wait for the answer, bounded by `AGAIN_S` and the socket's timeout; return whether it stands."""
+    def commit_now(self, consumer: Consumer, partitions: Iterable[int], *, in_callback: bool = False) -> bool:
+        """Commit and wait for the answer, bounded by `AGAIN_S` and the socket's timeout; return whether it stands.
+
+        Args:
+            in_callback: whether the client is in the middle of a poll. Its position is then past records that it has
+                not returned yet: they are the next owner's, as are trailing markers.
+        """
         if self._under_way is not None:
             # Its answer comes through poll(), which does not run now: the same offsets are simply sent again.
             for commit in self._under_way[1]:
                 self._tracker.refused(commit)
             self._under_way = None
         wanted, deadline = list(partitions), time.monotonic() + AGAIN_S
-        while commits := self._changed(consumer, wanted):
+        while commits := self._tracker.committable(wanted) if in_callback else self._changed(consumer, wanted):
             failed = self._send(consumer, commits)
             self._settle(commits, failed)
             if not failed:

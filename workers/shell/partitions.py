@@ -90,7 +90,8 @@ class LanePartitions:
             # What the pool has not let go yet may be unstarted: it stays undone.
             kept = [] if self.leaving else [assignment for assignment in gone if assignment.released]
             handed_over = self._hand_over(kept)
-            stands = self.commits.commit_now(consumer, [assignment.partition for assignment in gone])
+            numbers = [assignment.partition for assignment in gone]
+            stands = self.commits.commit_now(consumer, numbers, in_callback=True)
             for assignment in gone:
                 # What is not handed over is the next owner's: here no call of it begins any more.
                 assignment.ours = stands and assignment in kept
