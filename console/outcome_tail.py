@@ -6,12 +6,10 @@ import threading
 import time
 from typing import Any
 
-from confluent_kafka import IsolationLevel, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
-
 from headrace.console.job_reader import read_message
-from headrace.console.reader import Place, TopicReader
+from headrace.console.reader import TopicReader
 from headrace.runtime.kafka import admin_client
+from headrace.runtime.offsets import stable_ends
 from headrace.runtime.settings import Settings
 from headrace.schemas.errors import HeadraceError
 from headrace.schemas.messages import Outcome
@@ -28,7 +26,7 @@ class OutcomeTail:
         topic = settings.topic_names.outcomes
         places = [(topic, partition) for partition in range(self._reader.partitions(topic))]
         # Explicit offsets: the logical end would be looked up only when the first fetch goes out, perhaps too late.
-        self._reader.assign(_ends(admin_client(settings, "outcomes"), places))
+        self._reader.assign(stable_ends(admin_client(settings, "outcomes"), places))
         self._found: dict[str, Outcome | None] = {}
         self._failure: HeadraceError | None = None
         self._news = threading.Condition()
@@ -92,10 +90,3 @@ class OutcomeTail:
         self._closing.set()
         self._thread.join(5)
         self._reader.close()
-
-
-def _ends(admin: AdminClient, places: list[Place]) -> dict[Place, int]:
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    wanted = {TopicPartition(*place): latest for place in places}
-    futures = admin.list_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=10.0)
-    return {(found.topic, found.partition): future.result().offset for found, future in futures.items()}
