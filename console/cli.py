@@ -114,8 +114,12 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command and return its exit code. Errors of ours end as one line and a hint, never as a traceback."""
+    import structlog
+
     from headrace.schemas.errors import HeadraceError
 
+    # What a library logs is no part of a command's answer, which may be JSON.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         # Not standalone: click would turn Ctrl-C into "Aborted!" with code 1.
         code = build(arguments)(arguments, prog_name="headrace", standalone_mode=False)

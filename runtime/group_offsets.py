@@ -15,7 +15,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from headrace.runtime.kafka import group_config
+from headrace.runtime.kafka import MAX_POLL_INTERVAL_MS, group_config
 from headrace.runtime.offsets import Place
 from headrace.runtime.settings import Settings
 from headrace.schemas.errors import DependencyUnavailable
@@ -123,5 +123,7 @@ class GroupReader:
             if group not in self._consumers:
                 config = group_config(self._settings, self._service, group, instance=None, assignor="range")
                 config.pop("group.protocol", None)
+                # It is no member, but librdkafka wants this above its session timeout, also where a user set it lower.
+                config["max.poll.interval.ms"] = MAX_POLL_INTERVAL_MS
                 self._consumers[group] = Consumer(config)
             return self._consumers[group]

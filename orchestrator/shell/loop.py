@@ -41,7 +41,9 @@ HELD_EVERY_S = 1.0
 COLLECT_EVERY_S = 1.0
 """How often texts are looked for that no job uses."""
 FENCED_LIMIT = 5
-"""Fenced so often within a minute, another living process has this one's slot."""
+FENCED_S = 180.0
+"""Fenced so often within so many seconds, another living process has this one's slot. The two take it from each other
+by turns, and a turn may take ten seconds and more."""
 STOP_S = 3.0
 """How long a stop waits for a Kafka that does not answer: what is open then is aborted by the successor."""
 
@@ -256,10 +258,10 @@ class Loop:
 
     def _note_fenced(self, error: Fenced) -> None:
         now = time.monotonic()
-        self._fenced = [at for at in self._fenced if now - at < 60] + [now]
+        self._fenced = [at for at in self._fenced if now - at < FENCED_S] + [now]
         if len(self._fenced) >= FENCED_LIMIT:
             raise Fenced(
-                f"fenced {FENCED_LIMIT} times in a minute: {error.message}",
+                f"fenced {FENCED_LIMIT} times in {FENCED_S:.0f} s: {error.message}",
                 "another process runs under this slot; give each its own (--slot)",
             ) from error
 

@@ -104,7 +104,7 @@ ORDERS = [
     job("cancel with an empty key", LETTER, "missing_job_id", raw=b'{"type":"cancel"}', key=b""),
     job("cancel with a bad id", LETTER, "invalid_job_id", raw=b'{"type":"cancel","job_id":"a/b"}', key=None),
     job("cancel of a job that never was", LETTER, "unknown_job", raw=b'{"type":"cancel"}'),
-    job("cancel with two ids", LETTER, "job_id_mismatch", raw=b'{"type":"cancel","job_id":"h-x"}'),
+    job("cancel with two ids", LETTER, "job_id_mismatch", raw=b'{"type":"cancel","job_id":"h-x"}', job_id="h-x"),
     job("cancel with a typo", LETTER, "unknown_field", raw=b'{"type":"cancel","jobid":"h-x"}'),
     job("signal without an id", LETTER, "missing_job_id", raw=b'{"type":"signal","name":"go"}', key=None),
     job("signal of a job that never was", LETTER, "unknown_job", raw=b'{"type":"signal","name":"go"}'),

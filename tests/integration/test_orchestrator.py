@@ -324,7 +324,7 @@ def test_a_slot_taken_from_another_machine_ends_the_older_process_with_a_message
     here.wait_for_log("a", "partitions.taken_over")
     elsewhere = here.folder / "elsewhere"
     here.start("a", script=f"import os; os.environ['HEADRACE_DATA_DIR'] = {str(elsewhere)!r}")
-    assert older.wait(40) == 1, here.log("a")
+    assert older.wait(90) == 1, here.log("a")
     assert "--slot" in here.log("a")
     assert "Traceback" not in here.log("a")
     here.submit("one-1")
