@@ -196,5 +196,10 @@ def test_the_doctor_names_the_given_broker_as_reachable(
     monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
     doctor_module.doctor(as_json=True)
     report = json.loads(capsys.readouterr().out)
-    assert report["given_broker"] == {"bootstrap_servers": bootstrap_servers, "reachable": True, "detail": "answers"}
+    assert report["given_broker"] == {
+        "bootstrap_servers": bootstrap_servers,
+        "reachable": True,
+        "detail": "answers",
+        "problems": [],
+    }
     assert report["choice"]["kind"] == "given"
