@@ -196,7 +196,7 @@ class Orchestrator:
         self.loop = Loop(
             settings.orchestrator,
             input=read,
-            assignment=assignment,
+            membership=membership,
             ownership=ownership,
             decider=decider,
             mender=mender,

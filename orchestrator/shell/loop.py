@@ -8,13 +8,13 @@ from collections.abc import Callable
 import structlog
 
 from headrace.orchestrator.shell import meters
-from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
 from headrace.orchestrator.shell.halving import Halving, Part
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
 from headrace.orchestrator.shell.lost_tasks import LostTasks
+from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.refusals import Refusals
@@ -63,7 +63,7 @@ class Loop:
     Args:
         settings: the limits.
         input: the consumer and what was read from it.
-        assignment: which partitions are owned.
+        membership: this instance's place in the group.
         ownership: brings partitions into memory and takes them over.
         decider: decides.
         mender: sets right what is broken in the state.
@@ -79,7 +79,7 @@ class Loop:
         settings: OrchestratorSettings,
         *,
         input: Input,
-        assignment: Assignment,
+        membership: Membership,
         ownership: Ownership,
         decider: Decider,
         mender: Mender,
@@ -91,7 +91,7 @@ class Loop:
     ) -> None:
         self._settings = settings
         self._input = input
-        self._assignment = assignment
+        self._membership = membership
         self._ownership = ownership
         self._decider = decider
         self._mender = mender
@@ -122,8 +122,8 @@ class Loop:
 
     def ready(self) -> str | None:
         """Return why this instance is not ready, or None."""
-        if not self._assignment.joined:
-            return self._input.complaint() or "the group has not assigned any partitions yet"
+        if not self._membership.joined():
+            return self._input.complaint() or "the group has not taken this instance in yet"
         return self._trouble.text or self._ownership.unready() or self._input.complaint()
 
     def waiting(self, seconds: float) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import structlog
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaException
 
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.runtime.bounded import within
+from headrace.runtime.endings import group_generation
 from headrace.runtime.kafka import ClientConfig
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -52,6 +54,17 @@ class Membership:
     def metadata(self) -> Any:
         """Return the group metadata of this moment, for the offsets of a transaction."""
         return self.consumer.consumer_group_metadata()
+
+    def joined(self) -> bool:
+        """Whether the group has taken this instance in, be it with no partition.
+
+        Under KIP-848 a member for whom no partition is left hears of no assignment; its epoch tells that it is one.
+        """
+        if self._assignment.joined:
+            return True
+        with suppress(KafkaException, RuntimeError):  # Closed at this moment: the health server asks from its thread.
+            return group_generation(self.metadata()) > 0
+        return False
 
     def rejoin(self) -> None:
         """Take a place in the group again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ class ScriptedConsumer:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.close_s = 0.0
+        self.generation = -1
 
     def subscribe(self, _topics: list[str], **callbacks: Any) -> None:
         self.calls.append("subscribe")
@@ -45,6 +47,9 @@ class ScriptedConsumer:
     def close(self) -> None:
         time.sleep(self.close_s)
         self.calls.append("close")
+
+    def consumer_group_metadata(self) -> bytes:
+        return b"CGMDv2:" + struct.pack("=i", self.generation) + b"g\0m\0\0"
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: self.calls.append(name)
@@ -104,3 +109,12 @@ def test_who_leaves_waits_until_the_partitions_are_given_back_and_the_request_is
     membership.leave()
     assert made[0].calls[-3:] == ["unsubscribe", "poll", "poll"]
     assert not assignment_of(membership).owned()
+
+
+def test_a_member_for_whom_no_partition_is_left_has_joined_all_the_same(
+    membership: Membership, made: list[ScriptedConsumer]
+) -> None:
+    """Under KIP-848 it hears of no assignment, and a deployment would wait for ever (found by tests/chaos)."""
+    assert not membership.joined()
+    made[0].generation = 3
+    assert membership.joined()
