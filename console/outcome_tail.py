@@ -6,13 +6,18 @@ import threading
 import time
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from headrace.console.job_reader import read_message
 from headrace.console.reader import TopicReader
 from headrace.runtime.kafka import admin_client
 from headrace.runtime.offsets import stable_ends
 from headrace.runtime.settings import Settings
-from headrace.schemas.errors import HeadraceError
+from headrace.schemas.errors import DependencyUnavailable, HeadraceError
 from headrace.schemas.messages import Outcome
+
+PATIENCE_S = 5.0
+"""How long ends may be unknown: of topics that were made a moment ago, and of those whose leader is being replaced."""
 
 
 class OutcomeTail:
@@ -26,7 +31,7 @@ class OutcomeTail:
         topic = settings.topic_names.outcomes
         places = [(topic, partition) for partition in range(self._reader.partitions(topic))]
         # Explicit offsets: the logical end would be looked up only when the first fetch goes out, perhaps too late.
-        self._reader.assign(stable_ends(admin_client(settings, "outcomes"), places))
+        self._reader.assign(_ends(admin_client(settings, "outcomes"), places))
         self._found: dict[str, Outcome | None] = {}
         self._failure: HeadraceError | None = None
         self._news = threading.Condition()
@@ -90,3 +95,14 @@ class OutcomeTail:
         self._closing.set()
         self._thread.join(5)
         self._reader.close()
+
+
+def _ends(admin: AdminClient, places: list[Place]) -> dict[Place, int]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return stable_ends(admin, places)
+        except DependencyUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
