@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from headrace.console.job_reader import read_message
-from headrace.console.reader import TopicReader
+from headrace.console.reader import Place, TopicReader
 from headrace.runtime.kafka import admin_client
 from headrace.runtime.offsets import stable_ends
 from headrace.runtime.settings import Settings
