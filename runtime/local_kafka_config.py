@@ -23,11 +23,6 @@ COMMON: tuple[tuple[str, str, str], ...] = (
         "1000",
         "An orphaned transaction holds readers for its timeout plus this scan (default 10 s).",
     ),
-    (
-        "transaction.partition.verification.enable",
-        "false",
-        "Costs 2 to 4 ms a partition and transaction here; librdkafka registers before it writes (docs/kafka.md).",
-    ),
     ("offsets.topic.num.partitions", "4", "The default of 50 makes 50 folders for a handful of groups."),
     ("transaction.state.log.num.partitions", "4", "As above: a handful of transactional ids."),
     ("share.coordinator.state.topic.num.partitions", "4", "As above."),
