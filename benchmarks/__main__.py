@@ -1,50 +1,62 @@
-"""``python -m benchmarks NAME [--quick]``: a table on standard error, one line of JSON on standard output."""
+"""``python -m benchmarks NAME [--quick] [--json]``: tables on standard error, a line of JSON each on standard output.
+
+A benchmark measures Headrace and its peers side by side in one run, since absolute figures of a shared machine mean
+little. ``--quick`` leaves out every peer but the bare Kafka loops and ends within two minutes.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import fanout, items, latency, records, restore, takeover
+from benchmarks import fanout, items, latency, raw, records, restore, takeover
+from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "fanout": fanout.run,
     "fanout-http": fanout.run_http,
-    "items": items.run,
+    "raw": raw.run,
     "latency": latency.run,
+    "items": items.run,
     "records": records.run,
     "restore": restore.run,
+    "takeover": takeover.run,
+    "takeover-consumer": takeover.run_consumer,
 }
 
 
 def main() -> int:
     """Run one benchmark, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=[*BENCHMARKS, "takeover", "all"])
-    parser.add_argument("--quick", action="store_true", help="fewer tasks and runs")
-    parser.add_argument(
-        "--protocol", choices=["classic", "consumer"], default="classic", help="takeover: of the groups"
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("name", choices=[*BENCHMARKS, "all"], metavar="NAME", help=", ".join([*BENCHMARKS, "all"]))
+    parser.add_argument("--quick", action="store_true", help="against the bare loops alone, within two minutes")
+    parser.add_argument("--json", action="store_true", help="no tables: the line of JSON only")
+    parser.add_argument("--save", type=Path, metavar="DIR", help="write each benchmark's line to DIR/NAME.json as well")
     given = parser.parse_args()
-    names = [*BENCHMARKS, "takeover"] if given.name == "all" else [given.name]
-    for name in names:
+    console = Console(file=sys.stderr, quiet=given.json)
+    failed = 0
+    for name in BENCHMARKS if given.name == "all" else [given.name]:
+        began = time.monotonic()
+        console.print(f"[dim]{name} …[/dim]")
         try:
-            figures = takeover.run(given.quick, given.protocol) if name == "takeover" else BENCHMARKS[name](given.quick)
+            report = BENCHMARKS[name](given.quick)
         except HeadraceError as error:
-            print(f"error: {error.message}\n{error.hint}", file=sys.stderr)
-            return error.exit_code
-        table = Table("case", "figure", "value", title=name)
-        for case, values in figures.items():
-            for figure, value in values.items():
-                table.add_row(case, figure, f"{value:,}")
-        Console(file=sys.stderr).print(table)
-        print(json.dumps({"benchmark": name, "figures": figures}), flush=True)
-    return 0
+            print(f"error: {name}: {error.message}\n{error.hint}", file=sys.stderr)
+            failed = failed or error.exit_code
+            continue
+        console.print(report.table(name), f"[dim]{time.monotonic() - began:.0f} s[/dim]")
+        line = report.json_line(name)
+        if given.save:
+            given.save.mkdir(parents=True, exist_ok=True)
+            (given.save / f"{name}.json").write_text(line + "\n", encoding="utf-8")
+        print(line, flush=True)
+    return failed
 
 
 if __name__ == "__main__":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from typing import Any
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.raw import CASES, TASKS, WINDOW, RawLoops, raw_figures
+from benchmarks.raw_loops import PAYLOAD
+from benchmarks.report import Report, paired, spread
 from headrace.console.client import HeadraceClient
 from headrace.schemas.messages import JobStatus
-
-PAYLOAD = "x" * 300
 
 
 def workflow(pool: str, max_in_flight: int) -> dict[str, Any]:
@@ -35,38 +35,77 @@ def once(client: HeadraceClient, pool: str, tasks: int, max_in_flight: int) -> f
     return seconds
 
 
-def measure(here: Deployment, pool: str, tasks: int, runs: int, max_in_flight: int) -> dict[str, float]:
-    """Warm up, then run several times; CPU times are of the timed runs."""
-    worker, orchestrator = f"worker-{pool}-0", "orchestrator-0"
-    with HeadraceClient(here.settings) as client:
+class Fanout:
+    """Fan-outs of one deployment, one at a time."""
+
+    def __init__(self, here: Deployment, client: HeadraceClient, pool: str, *, tasks: int, max_in_flight: int) -> None:
+        self._here, self._client, self._pool = here, client, pool
+        self._tasks, self._window = tasks, max_in_flight
+        self._processes = {"worker": f"worker-{pool}-0", "orchestrator": "orchestrator-0"}
         once(client, pool, min(tasks, 2_000), max_in_flight)
-        before = here.cpu_seconds(worker), here.cpu_seconds(orchestrator)
-        seconds = [once(client, pool, tasks, max_in_flight) for _ in range(runs)]
-        after = here.cpu_seconds(worker), here.cpu_seconds(orchestrator)
-    total = tasks * runs
-    return {
-        "tasks": tasks,
-        "runs": runs,
-        "tasks_per_s": round(tasks / statistics.median(seconds), 1),
-        "tasks_per_s_min": round(tasks / max(seconds), 1),
-        "tasks_per_s_max": round(tasks / min(seconds), 1),
-        "worker_cpu_us_per_task": round((after[0] - before[0]) / total * 1e6, 1),
-        "orchestrator_cpu_us_per_task": round((after[1] - before[1]) / total * 1e6, 1),
-    }
+        self.seconds: list[float] = []
+        self._spent: dict[str, float] = {}
 
+    def run(self) -> float:
+        """Fan out once; return tasks a second."""
+        before = self._used()
+        self.seconds.append(once(self._client, self._pool, self._tasks, self._window))
+        for name, now in self._used().items():
+            self._spent[name] = self._spent.get(name, 0.0) + now - before[name]
+        return self._tasks / self.seconds[-1]
 
-def run(quick: bool) -> dict[str, Any]:
-    """Fan out on the pool ``noop``: the engine alone."""
-    with deployment(workers={"noop": 1}) as here:
-        tasks, runs = (2_000, 3) if quick else (10_000, 5)
+    def figures(self) -> dict[str, float | int | str]:
+        """Return the figures of the runs so far."""
+        total, spent = self._tasks * len(self.seconds), self._spent
         return {
-            "max_in_flight_2048": measure(here, "noop", tasks, runs, 2_048),
-            "max_in_flight_256": measure(here, "noop", tasks, runs, 256),
+            "tasks": self._tasks,
+            **spread([self._tasks / each for each in self.seconds], "tasks_per_s"),
+            **{f"{name}_cpu_us_per_task": round(spent[name] / total * 1e6, 1) for name in self._processes},
+            "transactions_per_s": round(spent["transactions"] / sum(self.seconds), 1),
+            "transaction_ms": round(spent["transaction_s"] / spent["transactions"] * 1e3, 2),
+        }
+
+    def _used(self) -> dict[str, float]:
+        """Return CPU seconds of each process, and how many transactions there were and how long they took."""
+        orchestrator, metric = self._processes["orchestrator"], "headrace_transaction_seconds"
+        return {
+            **{name: self._here.cpu_seconds(process) for name, process in self._processes.items()},
+            "transactions": self._here.metric(orchestrator, f"{metric}_count"),
+            "transaction_s": self._here.metric(orchestrator, f"{metric}_sum"),
         }
 
 
-def run_http(quick: bool) -> dict[str, Any]:
+def run(quick: bool) -> Report:
+    """Fan out on the pool ``noop``, by turns with the bare loops: the engine alone."""
+    rounds = 3 if quick else 5
+    with deployment(workers={"noop": 1}) as here, HeadraceClient(here.settings) as client:
+        wide = Fanout(here, client, "noop", tasks=TASKS, max_in_flight=WINDOW)
+        narrow = Fanout(here, client, "noop", tasks=TASKS, max_in_flight=256)
+        loops = {name: RawLoops(here, minimal=minimal) for name, minimal in CASES}
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in loops}
+        ours: list[float] = []
+        for _ in range(rounds):
+            ours.append(wide.run())
+            for name, bare in loops.items():
+                found[name].append(bare.fan_out(TASKS, WINDOW))
+        for _ in range(rounds):
+            narrow.run()
+        bare_rates = {name: [one["tasks_per_s"] for one in runs] for name, runs in found.items()}
+        return Report(
+            {
+                "max_in_flight_2048": wide.figures(),
+                "max_in_flight_256": narrow.figures(),
+                **{name: raw_figures(runs) for name, runs in found.items()},
+            },
+            {name: paired(ours, rates) for name, rates in bare_rates.items()},
+        )
+
+
+def run_http(quick: bool) -> Report:
     """Fan out over HTTP to the scripted provider at 0 ms, in its own process."""
-    with deployment(workers={"http": 1}, provider=True) as here:
-        tasks, runs = (1_000, 3) if quick else (10_000, 3)
-        return {"http": measure(here, "http", tasks, runs, 2_048)}
+    tasks, rounds = (1_000, 3) if quick else (10_000, 3)
+    with deployment(workers={"http": 1}, provider=True) as here, HeadraceClient(here.settings) as client:
+        fanout = Fanout(here, client, "http", tasks=tasks, max_in_flight=WINDOW)
+        for _ in range(rounds):
+            fanout.run()
+        return Report({"http": fanout.figures()})

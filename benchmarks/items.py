@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.report import Report
 from headrace.console.client import HeadraceClient
 from headrace.schemas.messages import JobStatus
 
@@ -22,10 +23,10 @@ WORKFLOW = {"name": "items", "version": 1, "steps": {"work": STEP}, "output": "{
 ORCHESTRATOR = "orchestrator-0"
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool) -> Report:
     """A job of a million items of 330 bytes; of a hundred thousand with ``quick``."""
     with deployment(workers={"noop": 1}) as here:
-        return {"by_reference": measure(here, 100_000 if quick else 1_000_000)}
+        return Report({"by_reference": measure(here, 100_000 if quick else 1_000_000)})
 
 
 def measure(here: Deployment, items: int, *, timeout_s: float = 3_600) -> dict[str, float]:

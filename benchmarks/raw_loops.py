@@ -1,9 +1,9 @@
-"""The ceiling of a fan-out: bare confluent-kafka loops that write what Headrace writes, with no logic in between.
+"""The ceiling: bare confluent-kafka loops that write what Headrace writes, with no logic in between.
 
-``python -m benchmarks.raw_loops orchestrator|worker``: the roles as processes; `benchmarks.raw` starts them. Clients
-have the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before the clock
-runs; only the key's number changes. Per task: task, result, attempt, two state records; per transaction a header and
-cursors.
+``python -m benchmarks.raw_loops orchestrator|relay|worker``: the roles as processes; `benchmarks.raw` starts them.
+Clients have the configuration of Headrace's own. Keys, values and headers have the bytes of its records, made before
+the clock runs; only the key's number changes. Per task: task, result, attempt, two state records; per transaction a
+header and cursors. With ``--minimal`` the state and the attempts are left out: what any fan-out over Kafka writes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from benchmarks.fanout import PAYLOAD
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import Cursor, TaskRecord, TaskStatus
 from headrace.runtime.kafka import group_config, producer_config, transactional_config
@@ -28,6 +27,7 @@ from headrace.schemas.messages import Attempt, ChatMessage, Lane, LlmCall, Resul
 
 JOB = "00000000-0000-4000-8000-000000000000"
 POOL = "noop"
+PAYLOAD = "x" * 300
 HOME = 0
 COMMIT_S = 0.1
 
@@ -82,7 +82,7 @@ def task_bytes() -> Bytes:
     )
 
 
-def orchestrate(settings: Settings, tasks: int, window: int) -> dict[str, float]:
+def orchestrate(settings: Settings, tasks: int, window: int, *, minimal: bool) -> dict[str, float]:
     """Keep `window` tasks out until all are answered, a transaction for each batch of results; return the figures."""
     names, data = settings.topic_names, task_bytes()
     consumer = Consumer(group_config(settings, "raw", names.orchestrator_group, instance=None, assignor="range"))
@@ -92,11 +92,10 @@ def orchestrate(settings: Settings, tasks: int, window: int) -> dict[str, float]
         consumer.poll(0.1)
     producer = Producer(transactional_config(settings, names.transactional_id("raw")))
     producer.init_transactions(30)
-    loop = _Orchestrator(settings, data, consumer, producer)
+    loop = _Orchestrator(settings, data, consumer, producer, minimal=minimal)
     began = time.perf_counter()
     loop.write(0, dispatch=min(window, tasks))
-    sent = done = min(window, tasks)
-    done = 0
+    sent, done = min(window, tasks), 0
     while done < tasks:
         count = loop.read(settings.orchestrator.batch_records)
         if not count:
@@ -115,10 +114,10 @@ def orchestrate(settings: Settings, tasks: int, window: int) -> dict[str, float]
 
 
 class _Orchestrator:
-    def __init__(self, settings: Settings, data: Bytes, consumer: Any, producer: Any) -> None:
+    def __init__(self, settings: Settings, data: Bytes, consumer: Any, producer: Any, *, minimal: bool) -> None:
         names = settings.topic_names
         self._tasks, self._state, self._results = names.tasks(POOL, Lane.BATCH), names.state, names.results
-        self._jobs = names.jobs
+        self._minimal = minimal
         self._data, self._consumer, self._producer = data, consumer, producer
         self._sent = self._done = 0
         self._next: dict[tuple[str, int], int] = {(self._results, HOME): 0}
@@ -140,16 +139,18 @@ class _Orchestrator:
         began = time.perf_counter()
         produce, data = self._producer.produce, self._data
         self._producer.begin_transaction()
-        for _ in range(done):
+        for _ in range(0 if self._minimal else done):
             produce(self._state, data.done, f"task/{JOB}/work/{self._done}".encode(), HOME, _delivered)
             self._done += 1
         for _ in range(dispatch):
             key = f"{JOB}/work/{self._sent}".encode()
             produce(self._tasks, data.task, key, -1, _delivered, headers=data.task_headers)
-            produce(self._state, data.live, b"task/" + key, HOME, _delivered)
+            if not self._minimal:
+                produce(self._state, data.live, b"task/" + key, HOME, _delivered)
             self._sent += 1
-        produce(self._state, data.header, f"job/{JOB}".encode(), HOME, _delivered)
-        produce(self._state, data.cursor, b"cursor/results", HOME, _delivered)
+        if not self._minimal:
+            produce(self._state, data.header, f"job/{JOB}".encode(), HOME, _delivered)
+            produce(self._state, data.cursor, b"cursor/results", HOME, _delivered)
         self._producer.flush(15)
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in self._next.items()]
         self._producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), 15)
@@ -157,10 +158,36 @@ class _Orchestrator:
         self.durations.append(time.perf_counter() - began)
 
 
-def work(settings: Settings) -> None:
+def relay(settings: Settings) -> None:
+    """Pass jobs on as tasks and results as outcomes until the process is ended, a transaction for each batch."""
+    names, data = settings.topic_names, task_bytes()
+    consumer: Any = Consumer(group_config(settings, "raw", names.orchestrator_group, instance=None, assignor="range"))
+    consumer.subscribe([names.jobs, names.results])
+    producer: Any = Producer(transactional_config(settings, names.transactional_id("raw")))
+    producer.init_transactions(30)
+    tasks = names.tasks(POOL, Lane.BATCH)
+    while True:
+        first = consumer.poll(0.2)
+        if first is None or first.error() is not None:
+            continue
+        following: dict[tuple[str, int], int] = {}
+        producer.begin_transaction()
+        for message in [first, *consumer.consume(1_000, 0)]:
+            following[message.topic(), message.partition()] = message.offset() + 1
+            if message.topic() == names.jobs:
+                producer.produce(tasks, data.task, message.key(), -1, _delivered, headers=data.task_headers)
+            else:
+                producer.produce(names.outcomes, message.value(), message.key(), HOME, _delivered)
+        producer.flush(15)
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in following.items()]
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 15)
+        producer.commit_transaction(15)
+
+
+def work(settings: Settings, *, minimal: bool) -> None:
     """Answer tasks until the process is ended: result and journal for each, the offset once both are acknowledged."""
     names, data = settings.topic_names, task_bytes()
-    topic = names.tasks(POOL, Lane.BATCH)
+    topic, journal = names.tasks(POOL, Lane.BATCH), None if minimal else names.attempts(POOL)
     config = group_config(settings, "raw", names.worker_group(POOL), instance=None, assignor="cooperative-sticky")
     consumer = Consumer({**config, "queued.min.messages": 1_000, "queued.max.messages.kbytes": 4_096})
     consumer.subscribe([topic])
@@ -183,7 +210,7 @@ def work(settings: Settings) -> None:
         producer.poll(0)
         if first is not None:
             for message in [first, *consumer.consume(4_000, 0)]:
-                _answer(message, producer, data, names.results, names.attempts(POOL), left, acknowledged)
+                _answer(message, producer, data, names.results, journal, left, acknowledged)
         if time.monotonic() >= commit_at and done:
             commit_at = time.monotonic() + COMMIT_S
             offsets = [TopicPartition(topic, partition, offset) for partition, offset in done.items()]
@@ -196,7 +223,7 @@ def _answer(  # noqa: PLR0917
     producer: Any,
     data: Bytes,
     results: str,
-    attempts: str,
+    journal: str | None,
     left: dict[tuple[int, int], int],
     acknowledged: Callable[[tuple[int, int]], Callable[[Any, Any], None]],
 ) -> None:
@@ -205,9 +232,10 @@ def _answer(  # noqa: PLR0917
     message.value()
     partition, offset = message.partition() or 0, message.offset() or 0
     place = (partition, offset)
-    left[place] = 2
+    left[place] = 1 if journal is None else 2
     report = acknowledged(place)
-    producer.produce(attempts, data.attempt, message.key(), partition, report, headers=data.attempt_headers)
+    if journal is not None:
+        producer.produce(journal, data.attempt, message.key(), partition, report, headers=data.attempt_headers)
     producer.produce(results, data.result, JOB.encode(), HOME, report, headers=data.result_headers)
 
 
@@ -218,14 +246,17 @@ def _delivered(error: Any, _message: Any) -> None:
 def main() -> int:
     """Run one role."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.raw_loops", description=__doc__)
-    parser.add_argument("role", choices=["orchestrator", "worker"])
+    parser.add_argument("role", choices=["orchestrator", "relay", "worker"])
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--window", type=int, default=2_048)
+    parser.add_argument("--minimal", action="store_true", help="without state records and attempts")
     given = parser.parse_args()
     settings = load_settings()
     if given.role == "worker":
-        work(settings)
-    print(json.dumps(orchestrate(settings, given.tasks, given.window)), flush=True)
+        work(settings, minimal=given.minimal)
+    if given.role == "relay":
+        relay(settings)
+    print(json.dumps(orchestrate(settings, given.tasks, given.window, minimal=given.minimal)), flush=True)
     return 0
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.report import Report
 from headrace.console.client import HeadraceClient
 from headrace.runtime.kafka import reader_config
 from headrace.runtime.settings import Settings
@@ -20,11 +20,11 @@ STEP = {"for_each": "{{ input.items }}", "llm": {"pool": "noop", "prompt": "{{ i
 WORKFLOW = {"name": "fan", "version": 1, "steps": {"work": STEP}, "output": "{{ work | length }}"}
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool) -> Report:
     """Run a job of each size. Ten thousand tasks are the point, so ``quick`` changes nothing."""
     del quick
     with deployment(workers={"noop": 1}) as here:
-        return {f"tasks_{tasks}": measure(here, tasks) for tasks in SIZES}
+        return Report({f"tasks_{tasks}": measure(here, tasks) for tasks in SIZES})
 
 
 def measure(here: Deployment, tasks: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.deployment import Deployment, deployment
 from benchmarks.fanout import once
+from benchmarks.report import Report
 from headrace.console.client import HeadraceClient
 
 HOUR_TASKS = 360_000
@@ -23,7 +24,7 @@ READY_S = 120.0
 EXTRA = {"HEADRACE_ORCHESTRATOR__MAX_IN_FLIGHT": "65536", "HEADRACE_ORCHESTRATOR__POOL_WINDOW": "1000000"}
 
 
-def run(quick: bool) -> dict[str, Any]:
+def run(quick: bool) -> Report:
     """Wear the topic, then restore with few and with many live tasks: all partitions, in one process."""
     with deployment(workers={"noop": 1}, extra=EXTRA) as here:
         worn = _wear(here, HOUR_TASKS // 10 if quick else HOUR_TASKS)
@@ -41,7 +42,7 @@ def run(quick: bool) -> dict[str, Any]:
                 assert found["tasks"] == tasks, found
                 seconds.append(found["seconds"])
             figures[f"live_{tasks}"] = {"bar_s": bar_s, "max_s": max(seconds), "min_s": min(seconds), **found}
-        return figures
+        return Report(figures)
 
 
 def _wear(here: Deployment, tasks: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.clusters import Cluster
 from benchmarks.deployment import Deployment, deployment
 from benchmarks.load import Arrivals, Load, read
+from benchmarks.report import Report
 from headrace.console.client import HeadraceClient
 from headrace.runtime.brokers import local_runtime, survey
 from headrace.runtime.local_kafka import LocalKafka, LocalKafkaOptions
@@ -37,8 +38,18 @@ SCRIPT = {"latency": {"ms": 200}}
 Figures = dict[str, Any]
 
 
-def run(quick: bool, protocol: str) -> dict[str, Figures]:
+def run(quick: bool) -> Report:
     """Kill each kind of process, several times, on three brokers."""
+    return Report(measure(quick, "classic"))
+
+
+def run_consumer(quick: bool) -> Report:
+    """Do the same with the groups' newer protocol (KIP-848)."""
+    return Report(measure(quick, "consumer"))
+
+
+def measure(quick: bool, protocol: str) -> dict[str, Figures]:
+    """Return the figures by what was killed."""
     times = 2 if quick else 5
     with tempfile.TemporaryDirectory(prefix="headrace-takeover-") as name:
         options = LocalKafkaOptions(Path(name) / "kafka", nodes=3)
