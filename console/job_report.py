@@ -94,14 +94,14 @@ def report_job(job_id: str, records: Mapping[str, StateRecord]) -> JobReport | N
 
 def _running(header: JobHeader) -> JobReport:
     return JobReport(
-        job_id=header.job_id,
+        job_id=header.spec.job_id,
         status="running",
-        workflow=header.workflow,
-        tenant=header.tenant,
-        lane=header.lane,
-        labels=dict(header.labels),
-        submitted_at_ms=header.submitted_at_ms,
-        deadline_ms=header.deadline_ms,
+        workflow=header.spec.workflow,
+        tenant=header.spec.tenant,
+        lane=header.spec.lane,
+        labels=dict(header.spec.labels),
+        submitted_at_ms=header.spec.submitted_at_ms,
+        deadline_ms=header.spec.deadline_ms,
         steps=tuple(_step(name, state) for name, state in header.steps),
         pools={
             name: PoolReport(

@@ -214,8 +214,8 @@ class World:
     def close(self) -> None:
         for record in list(self.records.values()):
             if isinstance(record, JobHeader) and record.phase is Phase.CLOSING:
-                while job_key(record.job_id) in self.records:
-                    self.take(record.job_id, ClosingResumed())
+                while job_key(record.spec.job_id) in self.records:
+                    self.take(record.spec.job_id, ClosingResumed())
 
     def put(self, content: bytes) -> ObjectRef:
         """Store an object, as an object store does."""

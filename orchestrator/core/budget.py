@@ -38,7 +38,7 @@ def upper_bound(messages: Sequence[ChatMessage], max_output_tokens: int, pool: P
 
 def is_limited(header: JobHeader) -> bool:
     """Return whether the job has a budget."""
-    return header.budget_microusd is not None or header.budget_tokens is not None
+    return header.spec.budget_microusd is not None or header.spec.budget_tokens is not None
 
 
 def booked(header: JobHeader) -> Bound:
@@ -53,9 +53,9 @@ def booked(header: JobHeader) -> Bound:
 def fits(header: JobHeader, bound: Bound) -> bool:
     """Return whether a call of at most `bound` fits what the budget leaves."""
     tokens, microusd = booked(header)
-    if header.budget_tokens is not None and tokens + bound[0] > header.budget_tokens:
+    if header.spec.budget_tokens is not None and tokens + bound[0] > header.spec.budget_tokens:
         return False
-    return header.budget_microusd is None or microusd + bound[1] <= header.budget_microusd
+    return header.spec.budget_microusd is None or microusd + bound[1] <= header.spec.budget_microusd
 
 
 def reserve(header: JobHeader, bound: Bound) -> JobHeader:

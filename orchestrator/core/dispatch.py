@@ -215,7 +215,7 @@ def _send(
         turn.header = budget.reserve(header, reserved)
     record = _out(before, turn.now_ms, reserved)
     turn.put_task(step.name, index, record)
-    trace = tuple((name, text.encode()) for name, text in header.trace)
+    trace = tuple((name, text.encode()) for name, text in header.spec.trace)
     task = _task(turn, step, index, record, messages)
     after, cause = (before.failure.kind.value if before.failure else "", before.cause) if before else ("", "")
     turn.effect(DispatchTask(task, task.task_id, trace, after, cause))
@@ -241,7 +241,7 @@ def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | Non
 def _over(header: JobHeader, bound: tuple[int, int]) -> str:
     return (
         f"the next call may take {bound[0]} tokens and {bound[1]} micro-US-dollars, more than the budget leaves "
-        f"(tokens {header.budget_tokens}, micro-US-dollars {header.budget_microusd})"
+        f"(tokens {header.spec.budget_tokens}, micro-US-dollars {header.spec.budget_microusd})"
     )
 
 
@@ -261,16 +261,16 @@ def _task(turn: Turn, step: Step, index: int, record: TaskRecord, messages: tupl
         output_schema=llm.output_schema,
     )
     return Task.model_construct(
-        task_id=str(TaskId(header.job_id, step.name, index)),
-        job_id=header.job_id,
+        task_id=str(TaskId(header.spec.job_id, step.name, index)),
+        job_id=header.spec.job_id,
         step=step.name,
         attempt=record.attempt,
         pool=pool_name,
-        lane=Lane(header.lane),
+        lane=Lane(header.spec.lane),
         reply_partition=turn.view.partition,
-        tenant=header.tenant,
-        sensitivity=Sensitivity(header.sensitivity),
-        workflow=header.workflow,
+        tenant=header.spec.tenant,
+        sensitivity=Sensitivity(header.spec.sensitivity),
+        workflow=header.spec.workflow,
         template_hash=step.template_hash,
         timeout_ms=step.timeout_ms or int(pool.timeout_s * 1000),
         not_after_ms=not_after_ms(turn, record),
@@ -281,7 +281,7 @@ def _task(turn: Turn, step: Step, index: int, record: TaskRecord, messages: tupl
 
 def not_after_ms(turn: Turn, record: TaskRecord) -> int:
     """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
-    limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.deadline_ms
+    limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.spec.deadline_ms
     return limit if deadline is None else min(limit, deadline)
 
 

@@ -46,7 +46,7 @@ class ItemsElsewhere:
 
 def by_reference(turn: Turn, step: Step) -> bool:
     """Return whether a step takes its items from the job's items by reference."""
-    if not turn.header.items_total or step.source is None or step.source.expression is None:
+    if not turn.header.spec.items_total or step.source is None or step.source.expression is None:
         return False
     return items_use(step.source.expression) is ItemsUse.SOURCE
 
@@ -82,10 +82,10 @@ def _index(turn: Turn) -> PartsIndex:
 
 def _reference(turn: Turn) -> str:
     header, texts = turn.header, []
-    for number in range(header.items_parts):
-        record = turn.record(items_key(header.job_id, number))
+    for number in range(header.spec.items_parts):
+        record = turn.record(items_key(header.spec.job_id, number))
         if not isinstance(record, InputPart):
-            raise IllegalTransition(f"job {header.job_id}: part {number} of its items is not in the state")
+            raise IllegalTransition(f"job {header.spec.job_id}: part {number} of its items is not in the state")
         texts.append(record.text)
     return "".join(texts)
 

@@ -122,7 +122,7 @@ def standing(view: JobView) -> Standing | None:
             except (InputBroken, PayloadLost):
                 ready = 1  # The grant comes upon it too, and ends the job.
             demands.append(Demand(name, llm.pool, state.live, ready))
-    return Standing(header.tenant, header.lane, header.priority, tuple(demands))
+    return Standing(header.spec.tenant, header.spec.lane, header.spec.priority, tuple(demands))
 
 
 def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]:
@@ -135,7 +135,7 @@ def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, 
     graph_step = turn.graph.step(step)
     pool = pool_of(graph_step, record)
     timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
-    return pool, turn.header.lane, timeout_ms
+    return pool, turn.header.spec.lane, timeout_ms
 
 
 def _granted(turn: Turn, event: DispatchGranted) -> None:

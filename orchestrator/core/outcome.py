@@ -55,7 +55,7 @@ def end_job(
     failed, total = failed_items(turn)
     early = None if status is JobStatus.SUCCEEDED else so_far(turn)
     outcome = Outcome(
-        job_id=header.job_id,
+        job_id=header.spec.job_id,
         status=status,
         reason=reason,
         message=message[:2_000],
@@ -65,19 +65,19 @@ def end_job(
         so_far_cut=bool(early and early.cut),
         failed_items=failed,
         failed_items_total=total,
-        workflow=header.workflow,
-        tenant=header.tenant,
-        labels=dict(header.labels),
-        submitted_at_ms=header.submitted_at_ms,
+        workflow=header.spec.workflow,
+        tenant=header.spec.tenant,
+        labels=dict(header.spec.labels),
+        submitted_at_ms=header.spec.submitted_at_ms,
         finished_at_ms=turn.now_ms,
         receipt=receipt_of(turn),
     )
     in_flight = any(state.live or state.retrying for _, state in header.steps)
     if in_flight:
-        order = Control(subject=f"job/{header.job_id}", action="cancel", at_ms=turn.now_ms, reason=status.value)
+        order = Control(subject=f"job/{header.spec.job_id}", action="cancel", at_ms=turn.now_ms, reason=status.value)
         turn.effect(PublishControl(order.subject, order))
-    trace = tuple((name, text.encode()) for name, text in header.trace)
-    _publish(turn, outcome, header.content_hash, cancelled=in_flight, trace=trace)
+    trace = tuple((name, text.encode()) for name, text in header.spec.trace)
+    _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace)
     turn.header = replace(header, phase=Phase.CLOSING)
     turn.announce("job.finished", status=status.value)
 
@@ -269,7 +269,7 @@ def close_some(turn: Turn, limit: int) -> None:
         dispatched = state.next if graph is None or graph.step(name).makes_tasks else 0
         batch = min(left, dispatched - index)
         for number in range(index, index + batch):
-            turn.put(task_key(header.job_id, name, number), None)
+            turn.put(task_key(header.spec.job_id, name, number), None)
         left -= batch
         step_number, index = (step_number + 1, 0) if index + batch >= dispatched else (step_number, index + batch)
     if left <= 0:
@@ -279,8 +279,8 @@ def close_some(turn: Turn, limit: int) -> None:
 
 
 def _close_rest(turn: Turn, header: JobHeader) -> None:
-    for part in range(header.input_parts):  # at most max_job_bytes / 256 KB
-        turn.put(input_key(header.job_id, part), None)
-    for part in range(header.items_parts):  # few: a submission has less than 1 MB
-        turn.put(items_key(header.job_id, part), None)
-    turn.put(job_key(header.job_id), None)
+    for part in range(header.spec.input_parts):  # at most max_job_bytes / 256 KB
+        turn.put(input_key(header.spec.job_id, part), None)
+    for part in range(header.spec.items_parts):  # few: a submission has less than 1 MB
+        turn.put(items_key(header.spec.job_id, part), None)
+    turn.put(job_key(header.spec.job_id), None)

@@ -16,6 +16,7 @@ from headrace.orchestrator.core.state import (
     Cursor,
     InputPart,
     JobHeader,
+    JobSpec,
     Marker,
     Owed,
     Owner,
@@ -100,28 +101,29 @@ def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
 
 
 def _header_plain(header: JobHeader) -> dict[str, Any]:
+    spec = header.spec
     return {
-        "job_id": header.job_id,
-        "workflow": header.workflow,
-        "workflow_sha256": header.workflow_sha256,
-        "content_hash": header.content_hash,
-        "tenant": header.tenant,
-        "lane": header.lane,
-        "priority": header.priority,
-        "sensitivity": header.sensitivity,
-        "submitted_at_ms": header.submitted_at_ms,
-        "accepted_at_ms": header.accepted_at_ms,
-        "tokens_rule": header.tokens_rule,
-        "deadline_ms": header.deadline_ms,
-        "labels": dict(header.labels),
-        "input_parts": header.input_parts,
-        "input_ref": header.input_ref.model_dump() if header.input_ref else None,
-        "items": [header.items_total, header.items_parts],
+        "job_id": spec.job_id,
+        "workflow": spec.workflow,
+        "workflow_sha256": spec.workflow_sha256,
+        "content_hash": spec.content_hash,
+        "tenant": spec.tenant,
+        "lane": spec.lane,
+        "priority": spec.priority,
+        "sensitivity": spec.sensitivity,
+        "submitted_at_ms": spec.submitted_at_ms,
+        "accepted_at_ms": spec.accepted_at_ms,
+        "tokens_rule": spec.tokens_rule,
+        "deadline_ms": spec.deadline_ms,
+        "labels": dict(spec.labels),
+        "input_parts": spec.input_parts,
+        "input_ref": spec.input_ref.model_dump() if spec.input_ref else None,
+        "items": [spec.items_total, spec.items_parts],
         "phase": header.phase.value,
         "steps": {name: _slots(state) for name, state in header.steps},
         "spent": {pool: _slots(spent) for pool, spent in header.spent},
-        "trace": dict(header.trace),
-        "budget": [header.budget_microusd, header.budget_tokens],
+        "trace": dict(spec.trace),
+        "budget": [spec.budget_microusd, spec.budget_tokens],
         "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
         "close": [header.close_step, header.close_index],
     }
@@ -171,15 +173,15 @@ def _check_key(key: str, record: StateRecord) -> None:
     """Check what a record and its key must agree on."""
     match record:
         case JobHeader():
-            if record.job_id != key.removeprefix("job/"):
-                raise ValueError(f"it is the header of job {record.job_id[:80]!r}")
+            if record.spec.job_id != key.removeprefix("job/"):
+                raise ValueError(f"it is the header of job {record.spec.job_id[:80]!r}")
             for name, state in record.steps:
                 if not all(0 <= count <= MAX_TASKS for count in (state.total, state.next, state.done, state.failed)):
                     raise ValueError(f"the counters of step {name[:80]!r} count no tasks")
-            if not (0 <= record.items_total <= MAX_TASKS and 0 <= record.items_parts <= MAX_TASKS):
+            if not (0 <= record.spec.items_total <= MAX_TASKS and 0 <= record.spec.items_parts <= MAX_TASKS):
                 raise ValueError("its items by reference count none")
-            if record.input_ref is not None:
-                check_ref(record.input_ref)
+            if record.spec.input_ref is not None:
+                check_ref(record.spec.input_ref)
         case TaskRecord() if record.output_ref is not None:
             check_ref(record.output_ref)
         case WorkflowRecord():
@@ -191,6 +193,20 @@ def _check_key(key: str, record: StateRecord) -> None:
 
 def _header(plain: dict[str, Any]) -> JobHeader:
     return JobHeader(
+        _spec(plain),
+        phase=Phase(plain["phase"]),
+        steps=tuple((name, _step(state)) for name, state in plain["steps"].items()),
+        spent=tuple((pool, _spent(spent)) for pool, spent in plain["spent"].items()),
+        reserved_microusd=plain["reserved"][0],
+        reserved_tokens=plain["reserved"][1],
+        blocked=plain["reserved"][2],
+        close_step=plain["close"][0],
+        close_index=plain["close"][1],
+    )
+
+
+def _spec(plain: dict[str, Any]) -> JobSpec:
+    return JobSpec(
         job_id=plain["job_id"],
         workflow=plain["workflow"],
         workflow_sha256=plain["workflow_sha256"],
@@ -208,17 +224,9 @@ def _header(plain: dict[str, Any]) -> JobHeader:
         input_ref=ObjectRef(**plain["input_ref"]) if plain["input_ref"] else None,
         items_total=plain.get("items", (0, 0))[0],
         items_parts=plain.get("items", (0, 0))[1],
-        phase=Phase(plain["phase"]),
-        steps=tuple((name, _step(state)) for name, state in plain["steps"].items()),
-        spent=tuple((pool, _spent(spent)) for pool, spent in plain["spent"].items()),
         trace=tuple(plain["trace"].items()),
         budget_microusd=plain["budget"][0],
         budget_tokens=plain["budget"][1],
-        reserved_microusd=plain["reserved"][0],
-        reserved_tokens=plain["reserved"][1],
-        blocked=plain["reserved"][2],
-        close_step=plain["close"][0],
-        close_index=plain["close"][1],
     )
 
 

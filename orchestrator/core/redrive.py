@@ -45,7 +45,7 @@ def _refusal(turn: Turn, step: Step, event: TaskRedriven, record: TaskRecord) ->
     environment = turn.environment
     if step.llm is None or pool not in environment.pools:
         return f"unknown pool {pool[:80]!r}"
-    if turn.header.sensitivity == Sensitivity.CONFIDENTIAL and pool in environment.public_pools:
+    if turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL and pool in environment.public_pools:
         return f"pool {pool!r} is public, and the job is confidential"
     if event.messages is not None and sum(len(content) for _, content in event.messages) > MAX_EDIT_CHARS:
         return f"the edited prompt is above {MAX_EDIT_CHARS:,} characters"

@@ -121,8 +121,8 @@ class TaskEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class JobHeader:
-    """Everything about a job but its input and its tasks."""
+class JobSpec:
+    """What was said and decided when a job was accepted; nothing of it changes."""
 
     job_id: str
     workflow: str
@@ -145,14 +145,25 @@ class JobHeader:
     """Items by reference; 0 where there are none."""
     items_parts: int = 0
     """Records that the reference to them takes: it may name 2,000 parts, and the header is written with every event."""
+    trace: tuple[tuple[str, str], ...] = ()
+    budget_microusd: int | None = None
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobHeader:
+    """Everything about a job but its input and its tasks.
+
+    It is made anew with every event of the job, so what never changes stands apart: copying a dozen fields costs a
+    quarter of copying three dozen.
+    """
+
+    spec: JobSpec
     phase: Phase = Phase.RUNNING
     steps: tuple[tuple[str, StepState], ...] = ()
     """In the graph's order."""
     spent: tuple[tuple[str, PoolSpent], ...] = ()
     """By pool, in order of first use."""
-    trace: tuple[tuple[str, str], ...] = ()
-    budget_microusd: int | None = None
-    budget_tokens: int | None = None
     reserved_microusd: int = 0
     """Upper bounds of the attempts that are out."""
     reserved_tokens: int = 0
@@ -166,7 +177,7 @@ class JobHeader:
     @property
     def due_ms(self) -> int | None:
         """When the deadline passes; a closing job has none."""
-        return self.deadline_ms if self.phase is Phase.RUNNING else None
+        return self.spec.deadline_ms if self.phase is Phase.RUNNING else None
 
     def step(self, name: str) -> StepState:
         """Return a step's counters."""

@@ -16,6 +16,7 @@ from headrace.orchestrator.core.state import (
     INPUT_PART_BYTES,
     InputPart,
     JobHeader,
+    JobSpec,
     StepState,
     WorkflowRecord,
     input_key,
@@ -42,7 +43,7 @@ def submitted(turn: Turn, event: JobSubmitted) -> None:
         return
     _write_job(turn, event, verdict)
     turn.announce("job.accepted", workflow=verdict.graph.ref, tenant=event.submission.tenant)
-    if event.submission.deadline is not None and (turn.header.deadline_ms or 0) <= turn.now_ms:
+    if event.submission.deadline is not None and (turn.header.spec.deadline_ms or 0) <= turn.now_ms:
         end_job(turn, JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED, "the deadline had passed before the job was read")
         return
     advance(turn)
@@ -56,12 +57,12 @@ def refused(turn: Turn, event: JobRefused) -> None:
 def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
     """Answer a submission whose id is in use or spent; return whether it was."""
     marker, header = turn.marker(), turn.header_or_none()
-    known = marker or header
-    if known is None:
+    if marker is None and header is None:
         return False
+    content_hash = marker.content_hash if marker is not None else turn.header.spec.content_hash
     if marker is not None and not marker.outcome:
         turn.set_aside("outcome_lost", f"job {turn.job_id} ended before; its outcome stands on topic outcomes only")
-    elif known.content_hash and not is_same(turn, event, known.content_hash):
+    elif content_hash and not is_same(turn, event, content_hash):
         turn.set_aside("job_conflict", f"job {turn.job_id} was submitted before with another workflow or input")
     elif marker is not None:
         repeat_outcome(turn, marker, event.trace if isinstance(event, JobSubmitted) else ())
@@ -84,7 +85,7 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
     if turn.record(workflow_key(graph.sha256)) is None:
         turn.put(workflow_key(graph.sha256), WorkflowRecord(graph.canonical.decode()))
     spending = submission.budget
-    turn.header = JobHeader(
+    spec = JobSpec(
         job_id=turn.job_id,
         workflow=graph.ref,
         workflow_sha256=graph.sha256,
@@ -102,11 +103,11 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
         input_ref=ref,
         items_total=submission.items.total if submission.items is not None else 0,
         items_parts=len(items),
-        steps=tuple((graph_step.name, StepState()) for graph_step in graph.steps),
         trace=tuple((name, value.decode("ascii", "replace")) for name, value in event.trace),
         budget_microusd=spending.microusd if spending else None,
         budget_tokens=spending.tokens if spending else None,
     )
+    turn.header = JobHeader(spec, steps=tuple((graph_step.name, StepState()) for graph_step in graph.steps))
 
 
 def _cut(text: str) -> list[str]:

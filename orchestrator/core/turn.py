@@ -125,10 +125,10 @@ class Turn:
     @property
     def graph(self) -> Graph:
         """The job's graph, compiled from the text that was written down when the job was accepted."""
-        text = self.record(workflow_key(self.header.workflow_sha256))
+        text = self.record(workflow_key(self.header.spec.workflow_sha256))
         if not isinstance(text, WorkflowRecord):
             raise IllegalTransition(
-                f"job {self.job_id}: its workflow {self.header.workflow_sha256} is not in the state"
+                f"job {self.job_id}: its workflow {self.header.spec.workflow_sha256} is not in the state"
             )
         return self.environment.compile(text.text)
 

@@ -24,24 +24,24 @@ def job_input(turn: Turn) -> dict[str, Any]:
     values = turn.view.memo.values
     if "input" not in values:
         values["input"] = json.loads(_input_text(turn))
-        if turn.header.items_total:
-            values["input"]["items"] = ItemsElsewhere(turn.header.items_total)
+        if turn.header.spec.items_total:
+            values["input"]["items"] = ItemsElsewhere(turn.header.spec.items_total)
     found: dict[str, Any] = values["input"]
     return found
 
 
 def _input_text(turn: Turn) -> str | bytes:
     header = turn.header
-    if header.input_ref is not None:
+    if header.spec.input_ref is not None:
         try:
-            return turn.load(header.input_ref)
+            return turn.load(header.spec.input_ref)
         except PayloadLost as error:
             raise InputBroken(f"the job's input: {error.message}", kind=error.kind) from None
     parts = []
-    for number in range(header.input_parts):
-        part = turn.record(input_key(header.job_id, number))
+    for number in range(header.spec.input_parts):
+        part = turn.record(input_key(header.spec.job_id, number))
         if not isinstance(part, InputPart):
-            raise IllegalTransition(f"job {header.job_id}: part {number} of its input is not in the state")
+            raise IllegalTransition(f"job {header.spec.job_id}: part {number} of its input is not in the state")
         parts.append(part.text)
     return "".join(parts)
 
@@ -103,10 +103,10 @@ def split_items(turn: Turn, step: Step) -> list[Any]:
     text = _evaluated(turn, step, step.split.text)
     if not isinstance(text, str):
         raise RenderError(f"step {step.name}: split takes a text, and was given a {type(text).__name__}")
-    count = turn.environment.counters.get(turn.header.tokens_rule)
+    count = turn.environment.counters.get(turn.header.spec.tokens_rule)
     if count is None:
         raise IllegalTransition(
-            f"job {turn.job_id} counts tokens by {turn.header.tokens_rule}, which this instance does not have",
+            f"job {turn.job_id} counts tokens by {turn.header.spec.tokens_rule}, which this instance does not have",
             "install the extra `tokens` on every orchestrator",
         )
     return split_text(text, by=step.split.by, size=step.split.size, count_tokens=count, format=step.split.format)
@@ -138,7 +138,7 @@ def source_count(turn: Turn, step: Step) -> int:
         RenderError: the source is not a list, or has too many items.
     """
     if by_reference(turn, step):
-        return turn.header.items_total
+        return turn.header.spec.items_total
     if streams(turn, step):
         assert step.source is not None
         return turn.step_state(str(step.source.step)).total
@@ -162,7 +162,7 @@ def source_items(turn: Turn, step: Step) -> list[Any]:
 def _items(turn: Turn, step: Step) -> list[Any]:
     assert step.source is not None
     if by_reference(turn, step):
-        return [referenced_item(turn, index) for index in range(turn.header.items_total)]
+        return [referenced_item(turn, index) for index in range(turn.header.spec.items_total)]
     if step.source.step is not None:
         items = step_value(turn, turn.graph.step(step.source.step))
     else:

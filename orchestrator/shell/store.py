@@ -47,7 +47,7 @@ class Counters:
         elif isinstance(record, JobHeader):
             running = sign if record.phase is Phase.RUNNING else 0
             self.jobs += running
-            self.interactive += running if record.lane == "interactive" else 0
+            self.interactive += running if record.spec.lane == "interactive" else 0
         elif isinstance(record, Marker):
             self.markers += sign
 
@@ -119,7 +119,7 @@ class PartitionStore:
 
     def running(self) -> list[str]:
         """Return the jobs that run, by their committed headers."""
-        return [r.job_id for r in self._base.values() if isinstance(r, JobHeader) and r.phase is Phase.RUNNING]
+        return [r.spec.job_id for r in self._base.values() if isinstance(r, JobHeader) and r.phase is Phase.RUNNING]
 
     def closing(self, at_most: int) -> list[str]:
         """Return finished jobs whose records are still to be tombstoned, the longest waiting first."""
@@ -142,11 +142,11 @@ class PartitionStore:
     def survey(self) -> tuple[list[str], list[str]]:
         """Return the jobs that run without their workflow's text, and the keys of records whose job is not there."""
         abandoned = [
-            record.job_id
+            record.spec.job_id
             for record in self._base.values()
             if isinstance(record, JobHeader)
             and record.phase is Phase.RUNNING
-            and workflow_key(record.workflow_sha256) not in self._base
+            and workflow_key(record.spec.workflow_sha256) not in self._base
         ]
         orphans = [
             key

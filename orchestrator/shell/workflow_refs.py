@@ -32,7 +32,7 @@ class WorkflowRefs:
     def _count(self, record: StateRecord | None, sign: int) -> None:
         if not isinstance(record, JobHeader):
             return
-        key = workflow_key(record.workflow_sha256)
+        key = workflow_key(record.spec.workflow_sha256)
         self._used[key] += sign
         if self._used[key] <= 0:
             del self._used[key]

@@ -188,7 +188,7 @@ class Life(RuleBasedStateMachine):
             if header.phase is not Phase.RUNNING:
                 continue
             for name, state in header.steps:
-                records = self.tasks(header.job_id, name, state)
+                records = self.tasks(header.spec.job_id, name, state)
                 counted = {status: sum(r.status is status for r in records) for status in TaskStatus}
                 assert counted[TaskStatus.LIVE] == state.live
                 assert counted[TaskStatus.RETRYING] == state.retrying
@@ -201,7 +201,7 @@ class Life(RuleBasedStateMachine):
         for header in self.headers():
             if header.phase is not Phase.RUNNING:
                 continue
-            records = [r for name, state in header.steps for r in self.tasks(header.job_id, name, state)]
+            records = [r for name, state in header.steps for r in self.tasks(header.spec.job_id, name, state)]
             reserved = [r.reserved for r in records if r.reserved is not None]
             assert all(r.status is TaskStatus.LIVE for r in records if r.reserved is not None)
             assert header.reserved_tokens == sum(tokens for tokens, _ in reserved)
@@ -211,10 +211,10 @@ class Life(RuleBasedStateMachine):
             for _, spent in header.spent:
                 assert min(spent.unconfirmed_attempts, spent.unconfirmed_tokens, spent.unconfirmed_microusd) >= 0
                 assert spent.attempts >= spent.unconfirmed_attempts
-            if header.budget_tokens is not None:
-                assert header.budget_tokens == self.budgets[header.job_id]
+            if header.spec.budget_tokens is not None:
+                assert header.spec.budget_tokens == self.budgets[header.spec.job_id]
                 spent = sum(spent.input_tokens + spent.output_tokens for _, spent in header.spent)
-                assert spent + unconfirmed + header.reserved_tokens <= header.budget_tokens, "overspent"
+                assert spent + unconfirmed + header.reserved_tokens <= header.spec.budget_tokens, "overspent"
 
     @invariant()
     def the_windows_hold(self) -> None:
@@ -227,8 +227,8 @@ class Life(RuleBasedStateMachine):
     def attempts_stay_within_the_policy_plus_what_was_interrupted(self) -> None:
         for header in self.headers():
             for name, state in header.steps:
-                for index, record in enumerate(self.tasks(header.job_id, name, state)):
-                    again = self.redriven.get(f"{header.job_id}/{name}/{index}", 0)
+                for index, record in enumerate(self.tasks(header.spec.job_id, name, state)):
+                    again = self.redriven.get(f"{header.spec.job_id}/{name}/{index}", 0)
                     assert record.counted <= MOST
                     assert record.attempt <= (1 + again) * (MOST + LIMITS.max_kills + LIMITS.max_stops)
                     assert record.kills <= LIMITS.max_kills

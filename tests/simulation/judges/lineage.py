@@ -81,13 +81,13 @@ def _moved_on(
         case TaskRecord():
             yield from _task(each, key, before, record)
         case JobHeader():
-            if before is None and record.job_id in ended:
-                yield f"{_who(each)} began {record.job_id} again"
+            if before is None and record.spec.job_id in ended:
+                yield f"{_who(each)} began {record.spec.job_id} again"
             if isinstance(before, JobHeader):
                 if before.phase is Phase.CLOSING and record.phase is Phase.RUNNING:
-                    yield f"{_who(each)} opened {record.job_id} again"
+                    yield f"{_who(each)} opened {record.spec.job_id} again"
                 if any(record.step(name).ended < state.ended for name, state in before.steps):
-                    yield f"{_who(each)} forgot finished tasks of {record.job_id}"
+                    yield f"{_who(each)} forgot finished tasks of {record.spec.job_id}"
         case Marker():
             job_id = key.removeprefix("marker/")
             if job_id in ended:
@@ -114,7 +114,7 @@ def _counters(each: Committed, held: dict[Key, StateRecord]) -> Iterator[str]:
         for name, state in header.steps:
             counts = dict.fromkeys(TaskStatus, 0)
             for index in range(state.next):
-                record = held.get((partition, f"task/{header.job_id}/{name}/{index}"))
+                record = held.get((partition, f"task/{header.spec.job_id}/{name}/{index}"))
                 if isinstance(record, TaskRecord):
                     counts[record.status] += 1
             shown = (state.live, state.retrying, state.done, state.failed)

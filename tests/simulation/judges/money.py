@@ -52,10 +52,11 @@ def _headers(each: Committed, held: dict[str, StateRecord]) -> Iterator[str]:
         where = f"{key} in transaction {each.sequence}"
         tokens = sum(s.input_tokens + s.output_tokens + s.unconfirmed_tokens for _, s in header.spent)
         microusd = sum(s.cost_microusd + s.unconfirmed_microusd for _, s in header.spent)
-        if header.budget_tokens is not None and tokens + header.reserved_tokens > header.budget_tokens:
-            yield f"{where}: {tokens} tokens spent, {header.reserved_tokens} reserved of {header.budget_tokens}"
-        if header.budget_microusd is not None and microusd + header.reserved_microusd > header.budget_microusd:
-            yield f"{where}: {microusd} spent, {header.reserved_microusd} reserved of {header.budget_microusd}"
+        if header.spec.budget_tokens is not None and tokens + header.reserved_tokens > header.spec.budget_tokens:
+            yield f"{where}: {tokens} tokens spent, {header.reserved_tokens} reserved of {header.spec.budget_tokens}"
+        most = header.spec.budget_microusd
+        if most is not None and microusd + header.reserved_microusd > most:
+            yield f"{where}: {microusd} spent, {header.reserved_microusd} reserved of {most}"
         reserved = (header.reserved_tokens, header.reserved_microusd)
         if header.phase is Phase.RUNNING and reserved != (out := _reserved(header, held)):
             yield f"{where}: {reserved} reserved where the attempts that are out make {out}"
@@ -65,7 +66,7 @@ def _reserved(header: JobHeader, held: dict[str, StateRecord]) -> tuple[int, int
     tokens = microusd = 0
     for name, state in header.steps:
         for index in range(state.next):
-            record = held.get(f"task/{header.job_id}/{name}/{index}")
+            record = held.get(f"task/{header.spec.job_id}/{name}/{index}")
             if isinstance(record, TaskRecord) and record.status is TaskStatus.LIVE and record.reserved:
                 tokens += record.reserved[0]
                 microusd += record.reserved[1]

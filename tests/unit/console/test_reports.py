@@ -6,6 +6,7 @@ from headrace.console.pool_lags import PoolLag, lag_lines
 from headrace.console.progress import one_line
 from headrace.orchestrator.core.state import (
     JobHeader,
+    JobSpec,
     Marker,
     PoolSpent,
     StepState,
@@ -16,7 +17,7 @@ from headrace.orchestrator.core.state import (
 from headrace.runtime.settings import Settings
 from headrace.schemas.messages import JobStatus, Outcome, PoolReceipt, Receipt, StepReceipt, Usage
 
-HEADER = JobHeader(
+SPEC = JobSpec(
     job_id="j",
     workflow="w@1",
     workflow_sha256="00",
@@ -29,6 +30,9 @@ HEADER = JobHeader(
     accepted_at_ms=2,
     tokens_rule="chars4",
     labels=(("a", "b"),),
+)
+HEADER = JobHeader(
+    SPEC,
     steps=(("notes", StepState(StepStatus.RUNNING, total=5, next=4, live=2, retrying=1, done=1, failed=1)),),
     spent=(("small", PoolSpent(tasks=2, attempts=3, input_tokens=10, output_tokens=4, cost_microusd=7)),),
 )

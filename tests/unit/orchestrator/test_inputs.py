@@ -133,8 +133,8 @@ def test_a_job_keeps_a_copy_of_its_input_that_its_producer_cannot_change() -> No
     world.objects["producers/own"] = b"{}"
     header = world.records[job_key("a")]
     assert isinstance(header, JobHeader)
-    assert header.input_ref is not None
-    assert header.input_ref.key != ref.key
+    assert header.spec.input_ref is not None
+    assert header.spec.input_ref.key != ref.key
     world.memos.clear()
     world.run()
     assert world.outcome("a").status is JobStatus.SUCCEEDED

@@ -267,7 +267,7 @@ def test_the_header_of_a_job_does_not_grow_with_its_parts() -> None:
     assert isinstance(few, JobHeader)
     assert isinstance(many, JobHeader)
     assert len(repr(many)) - len(repr(few)) < 20
-    assert (many.items_total, many.items_parts) == (2_000, 6)
+    assert (many.spec.items_total, many.spec.items_parts) == (2_000, 6)
     for key, record in world.records.items():
         if key.startswith("items/many/"):
             assert len(json.dumps(record.text)) <= 262_144  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from headrace.orchestrator.core.state import (
     Cursor,
     JobHeader,
+    JobSpec,
     Marker,
     Phase,
     StateRecord,
@@ -19,10 +20,11 @@ from headrace.orchestrator.core.state import (
 from headrace.orchestrator.shell.store import PartitionStore
 from tests.world import World
 
-HEADER = JobHeader(
+SPEC = JobSpec(
     job_id="j", workflow="w@1", workflow_sha256="", content_hash="h", tenant="default", lane="interactive", priority=0,
     sensitivity="internal", submitted_at_ms=1, accepted_at_ms=1, tokens_rule="chars4",
 )  # fmt: skip
+HEADER = JobHeader(SPEC)
 TASK = task_key("j", "s", 0)
 
 

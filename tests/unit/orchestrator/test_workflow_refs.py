@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from headrace.orchestrator.core.state import JobHeader, WorkflowRecord, job_key, workflow_key
+from headrace.orchestrator.core.state import JobHeader, JobSpec, WorkflowRecord, job_key, workflow_key
 from headrace.orchestrator.core.view import Environment, Limits
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.workflow_refs import LINGER_MS
@@ -16,7 +16,7 @@ def store() -> PartitionStore:
 
 
 def job(name: str, sha: str) -> JobHeader:
-    return JobHeader(name, "w@1", sha, "", "t", "batch", 0, "internal", 0, 0, "chars4")
+    return JobHeader(JobSpec(name, "w@1", sha, "", "t", "batch", 0, "internal", 0, 0, "chars4"))
 
 
 def write(at: PartitionStore, changes: dict[str, Any]) -> None:
