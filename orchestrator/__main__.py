@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from headrace.orchestrator.service import run_orchestrator
+from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import configure_logging
 from headrace.schemas.errors import HeadraceError
@@ -24,6 +25,7 @@ log = structlog.get_logger("headrace.orchestrator")
 def run(settings: Settings) -> int:
     """Run one orchestrator until it is told to stop; return the exit code. Errors end as a message, no traceback."""
     configure_logging(settings)
+    collect_rarely()
     try:
         return run_orchestrator(settings)
     except HeadraceError as error:

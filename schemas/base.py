@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +13,28 @@ class Message(BaseModel):
     """Base of the messages that Headrace writes and reads."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+M = TypeVar("M", bound=Message)
+
+
+def trusted(model: type[M], **values: Any) -> M:
+    """Return a message made of values that were checked before, the other fields at their defaults.
+
+    As `BaseModel.model_construct`, which takes ten times as long: it walks over every field and its aliases.
+    """
+    made = object.__new__(model)
+    object.__setattr__(made, "__dict__", {**_defaults(model), **values})
+    object.__setattr__(made, "__pydantic_fields_set__", set(values))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
+@cache
+def _defaults(model: type[Message]) -> dict[str, Any]:
+    """Return the fields that need not be given; all our defaults are immutable, so messages may share them."""
+    return {name: field.default for name, field in model.model_fields.items() if not field.is_required()}
 
 
 class Lane(StrEnum):

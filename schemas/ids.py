@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from headrace.schemas.errors import DecodeError
 
@@ -51,10 +52,15 @@ class TaskId:
         Raises:
             DecodeError: the text has another shape.
         """
-        found = TASK_ID.fullmatch(text)
-        if found is None:
-            raise DecodeError(f"task_id {text[:120]!r} is not <job>/<step>/<index>", kind="invalid_task_id")
-        return cls(found[1], found[2], int(found[3]))
+        return _task_id(text)
+
+
+@lru_cache(maxsize=4_096)  # Read at the edge and again in the core.
+def _task_id(text: str) -> TaskId:
+    found = TASK_ID.fullmatch(text)
+    if found is None:
+        raise DecodeError(f"task_id {text[:120]!r} is not <job>/<step>/<index>", kind="invalid_task_id")
+    return TaskId(found[1], found[2], int(found[3]))
 
 
 def murmur2(data: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import configure_logging
 from headrace.schemas.errors import HeadraceError
@@ -18,6 +19,7 @@ from headrace.workers.settings import plan_worker
 def run(pool: str, settings: Settings, concurrency: int | None = None) -> int:
     """Run one worker until it is told to stop; return the exit code. Errors end as one line, without a traceback."""
     configure_logging(settings)
+    collect_rarely()
     try:
         return run_worker(plan_worker(pool, settings, concurrency), settings)
     except HeadraceError as error:

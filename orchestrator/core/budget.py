@@ -11,7 +11,7 @@ An attempt's money is in one of four places, and in one only::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace.orchestrator.core.context import prompt_upper_tokens
@@ -77,35 +77,34 @@ def settle(header: JobHeader, reserved: Bound | None, result: Result, *, pool: s
         ended: whether the task is over with it.
     """
     header = _released(header, reserved)
+    spent = header.spent_in(pool)
     if result.unconfirmed:
-        bound = reserved or (0, 0)
-        return _book(header, pool, lambda spent: replace(_owed(spent, bound), tasks=spent.tasks + ended))
-    return _book(header, pool, lambda spent: _with_result(spent, result, reserved, ended))
+        return header.with_spent(pool, replace(_owed(spent, reserved or (0, 0)), tasks=spent.tasks + ended))
+    return header.with_spent(pool, _with_result(spent, result, reserved, ended))
 
 
 def owe(header: JobHeader, reserved: Bound | None, *, pool: str) -> JobHeader:
     """Return the header with an attempt of unknown fate booked at its upper bound, its reservation released."""
-    return _book(_released(header, reserved), pool, lambda spent: _owed(spent, reserved or (0, 0)))
+    return _released(header, reserved).with_spent(pool, _owed(header.spent_in(pool), reserved or (0, 0)))
 
 
 def confirm(header: JobHeader, owed: Owed, result: Result, *, ended: bool) -> JobHeader:
     """Return the header with an attempt settled whose result came after all."""
-
-    def book(spent: PoolSpent) -> PoolSpent:
-        spent = replace(
-            spent,
-            attempts=spent.attempts - 1,
-            unconfirmed_attempts=spent.unconfirmed_attempts - 1,
-            unconfirmed_tokens=spent.unconfirmed_tokens - owed.tokens,
-            unconfirmed_microusd=spent.unconfirmed_microusd - owed.cost_microusd,
-        )
-        known = (owed.tokens, owed.cost_microusd) if owed.tokens or owed.cost_microusd else None
-        return _with_result(spent, result, known, ended)
-
-    return _book(replace(header, blocked=False), owed.pool, book)
+    spent = header.spent_in(owed.pool)
+    spent = replace(
+        spent,
+        attempts=spent.attempts - 1,
+        unconfirmed_attempts=spent.unconfirmed_attempts - 1,
+        unconfirmed_tokens=spent.unconfirmed_tokens - owed.tokens,
+        unconfirmed_microusd=spent.unconfirmed_microusd - owed.cost_microusd,
+    )
+    known = (owed.tokens, owed.cost_microusd) if owed.tokens or owed.cost_microusd else None
+    return replace(header, blocked=False).with_spent(owed.pool, _with_result(spent, result, known, ended))
 
 
 def _released(header: JobHeader, reserved: Bound | None) -> JobHeader:
+    if reserved is None and not header.blocked:
+        return header
     tokens, microusd = reserved or (0, 0)
     return replace(
         header,
@@ -115,20 +114,16 @@ def _released(header: JobHeader, reserved: Bound | None) -> JobHeader:
     )
 
 
-def _book(header: JobHeader, pool: str, change: Callable[[PoolSpent], PoolSpent]) -> JobHeader:
-    spent = dict(header.spent)
-    spent[pool] = change(spent.get(pool, PoolSpent()))
-    return replace(header, spent=tuple(spent.items()))
-
-
 def count_task(header: JobHeader, pool: str) -> JobHeader:
     """Return the header with one more task that ended in a pool."""
-    return _book(header, pool, lambda spent: replace(spent, tasks=spent.tasks + 1))
+    spent = header.spent_in(pool)
+    return header.with_spent(pool, replace(spent, tasks=spent.tasks + 1))
 
 
 def count_duplicate(header: JobHeader, pool: str) -> JobHeader:
     """Return the header with one more attempt that may be paid for a second time."""
-    return _book(header, pool, lambda spent: replace(spent, duplicated=spent.duplicated + 1))
+    spent = header.spent_in(pool)
+    return header.with_spent(pool, replace(spent, duplicated=spent.duplicated + 1))
 
 
 def _owed(spent: PoolSpent, bound: Bound) -> PoolSpent:
@@ -150,8 +145,7 @@ def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended
     if reserved is not None:
         tokens = usage.input_tokens + usage.output_tokens
         over = (max(0, tokens - reserved[0]), max(0, result.cost_microusd - reserved[1]))
-    return replace(
-        spent,
+    return PoolSpent(  # Once a task: the constructor takes a third of what `replace` does.
         tasks=spent.tasks + ended,
         attempts=spent.attempts + 1,
         input_tokens=spent.input_tokens + usage.input_tokens,
@@ -162,6 +156,10 @@ def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended
         cost_microusd=spent.cost_microusd + result.cost_microusd,
         call_ms=spent.call_ms + result.call_ms,
         models=models,
+        unconfirmed_attempts=spent.unconfirmed_attempts,
+        unconfirmed_tokens=spent.unconfirmed_tokens,
+        unconfirmed_microusd=spent.unconfirmed_microusd,
         overrun_tokens=spent.overrun_tokens + over[0],
         overrun_microusd=spent.overrun_microusd + over[1],
+        duplicated=spent.duplicated,
     )

@@ -17,8 +17,8 @@ from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import source_count, source_item, step_context, streams
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
+from headrace.schemas.base import trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
 
 DISPATCH_WORK = MAX_WORK
@@ -107,7 +107,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         Items that cannot be asked for at all, with the reason: the caller settles them as failed.
     """
     refused: list[tuple[int, Failure]] = []
-    base = step_context(turn, step)
+    sender = _Sender(turn, step, None)
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step))
     sent = passed = done = 0
@@ -116,7 +116,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
             break
         work = Work(TASK_WORK)
         try:
-            failure = _send(turn, step, index, base, None, work=work)
+            failure = sender.send(index, work)
         except DependencyUnavailable:
             if not passed:
                 raise
@@ -131,16 +131,15 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
             refused.append((index, failure))
     if passed:
         latest = turn.step_state(step.name)
-        turn.set_step(step.name, replace(latest, next=latest.next + passed, live=latest.live + sent))
+        turn.set_step(step.name, latest.moved(next=passed, live=sent))
     return refused
 
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _send(turn, step, index, step_context(turn, step), record, work=Work(TASK_WORK))
+    failure = _Sender(turn, step, record).send(index, Work(TASK_WORK))
     if failure is None:
-        state = turn.step_state(step.name)
-        turn.set_step(step.name, replace(state, retrying=state.retrying - 1, live=state.live + 1))
+        turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, live=1))
         if record.cause:
             turn.header = budget.count_duplicate(turn.header, pool_of(step, record))
     return failure
@@ -155,71 +154,120 @@ def pool_of(step: Step, record: TaskRecord | None) -> str:
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        messages = _messages(turn, step, index, step_context(turn, step), record, work=Work(TASK_WORK))
+        sender = _Sender(turn, step, record)
+        return sender.task(index, record, sender.messages(index, Work(TASK_WORK)))
     except DependencyUnavailable:
         raise  # A store that does not answer is waited for.
     except HeadraceError:
         return None
-    return _task(turn, step, index, record, messages)
 
 
-def _messages(
-    turn: Turn, step: Step, index: int, base: dict[str, Any], record: TaskRecord | None, *, work: Work
-) -> tuple[ChatMessage, ...]:
-    """Return a task's prompt, rendered; an operator's edit stands in its place.
-
-    Raises:
-        HeadraceError: a template cannot be rendered, or a value cannot be read.
-    """
-    assert step.llm is not None
-    if record and record.edit and record.edit.messages is not None:
-        return tuple(ChatMessage.model_construct(role=r, content=c) for r, c in record.edit.messages)  # type: ignore[arg-type]
-    context = _item_context(turn, step, index, base)
-    return tuple(
-        ChatMessage.model_construct(
-            role=template.role,  # type: ignore[arg-type]
-            content=render(template.content, context, step=step.name, work=work),
-        )
-        for template in step.llm.messages
-    )
-
-
-def _send(
-    turn: Turn, step: Step, index: int, base: dict[str, Any], before: TaskRecord | None, *, work: Work
-) -> Failure | None:
-    """Send one task on its way, or return why it cannot go.
+class _Sender:
+    """Sends tasks of one step on their way. What they have in common is worked out once for all of a grant.
 
     Args:
+        turn: the turn.
+        step: the step.
         before: the task's record where it was tried before.
-        work: what rendering its prompt may do.
     """
-    assert step.llm is not None
-    try:
-        messages = _messages(turn, step, index, base, before, work=work)
-    except (DependencyUnavailable, InputBroken):
-        raise  # The store is waited for; a broken input fails the job, and not one task after the other.
-    except HeadraceError as error:
-        return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
-    if refusal := unsendable(messages, objects=turn.environment.objects):
-        return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
-    pool = turn.environment.pools[pool_of(step, before)]
-    most = step.llm.max_output_tokens
-    if refusal := surely_too_long(messages, context_tokens=pool.context_tokens, max_output_tokens=most):
-        return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
-    header, reserved = turn.header, None
-    limited = budget.is_limited(header)
-    if limited or (pool.price.is_charged and most is not None):
-        reserved = budget.upper_bound(messages, most or 0, pool)
-        if limited and not budget.fits(header, reserved):
-            return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(header, reserved))
-        turn.header = budget.reserve(header, reserved)
-    record = _out(before, turn.now_ms, reserved)
-    turn.put_task(step.name, index, record)
-    trace = tuple((name, text.encode()) for name, text in header.spec.trace)
-    task = _task(turn, step, index, record, messages)
-    after, cause = (before.failure.kind.value if before.failure else "", before.cause) if before else ("", "")
-    turn.effect(DispatchTask(task, task.task_id, trace, after, cause))
-    return None
+
+    def __init__(self, turn: Turn, step: Step, before: TaskRecord | None) -> None:
+        assert step.llm is not None
+        spec = turn.header.spec
+        self._turn, self._step, self._llm, self._before = turn, step, step.llm, before
+        self._base = step_context(turn, step)
+        pool_name = pool_of(step, before)
+        self._pool = pool = turn.environment.pools[pool_name]
+        self._limited = budget.is_limited(turn.header)
+        self._priced = pool.price.is_charged and step.llm.max_output_tokens is not None
+        self._trace = tuple((name, text.encode()) for name, text in spec.trace)
+        self._after, self._cause = "", ""
+        if before is not None:
+            self._after, self._cause = before.failure.kind.value if before.failure else "", before.cause
+        # Checked when the job was accepted, so messages are made of it without being validated again.
+        self._call = {
+            "max_output_tokens": step.llm.max_output_tokens,
+            "temperature": step.llm.temperature,
+            "top_p": step.llm.top_p,
+            "seed": step.llm.seed,
+            "stop": step.llm.stop,
+            "output_schema": step.llm.output_schema,
+        }
+        self._task = {
+            "job_id": spec.job_id,
+            "step": step.name,
+            "pool": pool_name,
+            "lane": Lane(spec.lane),
+            "reply_partition": turn.view.partition,
+            "tenant": spec.tenant,
+            "sensitivity": Sensitivity(spec.sensitivity),
+            "workflow": spec.workflow,
+            "template_hash": step.template_hash,
+            "timeout_ms": step.timeout_ms or int(pool.timeout_s * 1000),
+        }
+
+    def send(self, index: int, work: Work) -> Failure | None:
+        """Send one task on its way, or return why it cannot go.
+
+        Args:
+            index: the task's number within the step.
+            work: what rendering its prompt may do.
+        """
+        turn, step = self._turn, self._step
+        try:
+            messages = self.messages(index, work)
+        except (DependencyUnavailable, InputBroken):
+            raise  # The store is waited for; a broken input fails the job, and not one task after the other.
+        except HeadraceError as error:
+            return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
+        if refusal := self._refusal(messages):
+            return refusal
+        reserved = None
+        if self._limited or self._priced:
+            reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
+            if self._limited and not budget.fits(turn.header, reserved):
+                return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(turn.header, reserved))
+            turn.header = budget.reserve(turn.header, reserved)
+        record = _out(self._before, turn.now_ms, reserved)
+        turn.put_task(step.name, index, record)
+        task = self.task(index, record, messages)
+        turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause))
+        return None
+
+    def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
+        if refusal := unsendable(messages, objects=self._turn.environment.objects):
+            return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
+        tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
+        if refusal := surely_too_long(messages, context_tokens=tokens, max_output_tokens=most):
+            return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
+        return None
+
+    def messages(self, index: int, work: Work) -> tuple[ChatMessage, ...]:
+        """Return a task's prompt, rendered; an operator's edit stands in its place.
+
+        Raises:
+            HeadraceError: a template cannot be rendered, or a value cannot be read.
+        """
+        edit = self._before.edit if self._before else None
+        if edit and edit.messages is not None:
+            return tuple(trusted(ChatMessage, role=role, content=content) for role, content in edit.messages)
+        context, name = _item_context(self._turn, self._step, index, self._base), self._step.name
+        return tuple(
+            trusted(ChatMessage, role=template.role, content=render(template.content, context, step=name, work=work))
+            for template in self._llm.messages
+        )
+
+    def task(self, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
+        """Build the task."""
+        return trusted(
+            Task,
+            task_id=f"{self._task['job_id']}/{self._step.name}/{index}",
+            attempt=record.attempt,
+            not_after_ms=not_after_ms(self._turn, record),
+            dispatched_at_ms=record.at_ms,
+            call=trusted(LlmCall, messages=messages, **self._call),
+            **self._task,
+        )
 
 
 def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | None) -> TaskRecord:
@@ -242,40 +290,6 @@ def _over(header: JobHeader, bound: tuple[int, int]) -> str:
     return (
         f"the next call may take {bound[0]} tokens and {bound[1]} micro-US-dollars, more than the budget leaves "
         f"(tokens {header.spec.budget_tokens}, micro-US-dollars {header.spec.budget_microusd})"
-    )
-
-
-def _task(turn: Turn, step: Step, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
-    """Build the task. Its parts were checked when the job was accepted, so they are not validated again here."""
-    assert step.llm is not None
-    header, llm = turn.header, step.llm
-    pool_name = pool_of(step, record)
-    pool = turn.environment.pools[pool_name]
-    call = LlmCall.model_construct(
-        messages=messages,
-        max_output_tokens=llm.max_output_tokens,
-        temperature=llm.temperature,
-        top_p=llm.top_p,
-        seed=llm.seed,
-        stop=llm.stop,
-        output_schema=llm.output_schema,
-    )
-    return Task.model_construct(
-        task_id=str(TaskId(header.spec.job_id, step.name, index)),
-        job_id=header.spec.job_id,
-        step=step.name,
-        attempt=record.attempt,
-        pool=pool_name,
-        lane=Lane(header.spec.lane),
-        reply_partition=turn.view.partition,
-        tenant=header.spec.tenant,
-        sensitivity=Sensitivity(header.spec.sensitivity),
-        workflow=header.spec.workflow,
-        template_hash=step.template_hash,
-        timeout_ms=step.timeout_ms or int(pool.timeout_s * 1000),
-        not_after_ms=not_after_ms(turn, record),
-        dispatched_at_ms=record.at_ms,
-        call=call,
     )
 
 

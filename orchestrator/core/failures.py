@@ -134,7 +134,7 @@ def _retry_later(turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failu
     turn.put_task(task_id.step, task_id.index, waiting)
     state = turn.step_state(task_id.step)
     live, retrying = was is TaskStatus.LIVE, was is TaskStatus.RETRYING
-    turn.set_step(task_id.step, replace(state, live=state.live - live, retrying=state.retrying + 1 - retrying))
+    turn.set_step(task_id.step, state.moved(live=-live, retrying=1 - retrying))
     turn.announce(
         "task.retried",
         step=task_id.step,
@@ -178,12 +178,8 @@ def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record
         history=(),
     )
     turn.put_task(graph_step.name, index, failed)
-    state = turn.step_state(graph_step.name)
-    state = replace(
-        state,
-        live=state.live - (was is TaskStatus.LIVE),
-        retrying=state.retrying - (was is TaskStatus.RETRYING),
-        failed=state.failed + 1,
+    state = turn.step_state(graph_step.name).moved(
+        live=-(was is TaskStatus.LIVE), retrying=-(was is TaskStatus.RETRYING), failed=1
     )
     turn.set_step(graph_step.name, state)
     if turn.header.blocked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.dispatch import pool_of
@@ -15,7 +16,7 @@ from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import Failure, Result
+from headrace.schemas.messages import Failure, ObjectRef, Result
 
 
 def answered(turn: Turn, result: Result, jitter: float) -> None:
@@ -94,33 +95,39 @@ def _late(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, owed:
 def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRecord, Failure | None]:
     """Return the finished record, its output inline or as a claim check; or why it cannot be kept."""
     limits = turn.environment.limits
-    done = TaskRecord(TaskStatus.DONE, record.attempt, turn.now_ms, truncated=result.truncated, owed=record.owed)
+
+    def done(output: Any = None, ref: ObjectRef | None = None) -> TaskRecord:
+        return TaskRecord(
+            TaskStatus.DONE,
+            record.attempt,
+            turn.now_ms,
+            output=output,
+            output_ref=ref,
+            truncated=result.truncated,
+            owed=record.owed,
+        )
+
     output = result.output
     if result.output_ref is not None:
-        return replace(done, output_ref=result.output_ref), None
+        return done(ref=result.output_ref), None
     if isinstance(output, str) and len(output) * 4 <= limits.item_inline_bytes:
-        return replace(done, output=output), None
+        return done(output), None
     if found := json_problem(output):
         message = f"the output is no JSON that can be passed on: {found[0] or 'value'}: {found[1]}"
         return record, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message)
     data = canonical_json(output)
     if len(data) <= limits.item_inline_bytes or (not turn.environment.objects and len(data) <= limits.inline_bytes):
-        return replace(done, output=output), None
+        return done(output), None
     if not turn.environment.objects:
         message = f"an output of {len(data)} bytes needs an object store: install the extra `objects`"
         return record, Failure(kind=ErrorKind.TOO_LARGE, message=message)
-    return replace(done, output_ref=turn.store(data)), None
+    return done(ref=turn.store(data)), None
 
 
 def _succeed(turn: Turn, graph_step: Step, task_id: TaskId, done: TaskRecord, *, was: TaskStatus) -> None:
     turn.put_task(task_id.step, task_id.index, done)
-    state = turn.step_state(task_id.step)
-    state = replace(
-        state,
-        live=state.live - (was is TaskStatus.LIVE),
-        retrying=state.retrying - (was is TaskStatus.RETRYING),
-        done=state.done + 1,
-        truncated=state.truncated + done.truncated,
+    state = turn.step_state(task_id.step).moved(
+        live=-(was is TaskStatus.LIVE), retrying=-(was is TaskStatus.RETRYING), done=1, truncated=done.truncated
     )
     turn.set_step(graph_step.name, state)
     follow_up(turn, state)

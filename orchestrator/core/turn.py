@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core.effects import Effect, EmitEvent, SetAside, StoreObject
@@ -45,6 +44,8 @@ class Turn:
         self.work = Work(EVENT_WORK)
         """What this event may evaluate beside the prompts of tasks."""
         self._stored: dict[str, bytes] = {}
+        self._job_key = job_key(view.job_id)
+        self._graph: Graph | None = None
 
     @property
     def job_id(self) -> str:
@@ -102,7 +103,7 @@ class Turn:
 
     def header_or_none(self) -> JobHeader | None:
         """Return the job's header, or None where no such job runs."""
-        record = self.record(job_key(self.job_id))
+        record = self.record(self._job_key)
         return record if isinstance(record, JobHeader) else None
 
     @property
@@ -115,7 +116,7 @@ class Turn:
 
     @header.setter
     def header(self, header: JobHeader) -> None:
-        self.put(job_key(self.job_id), header)
+        self.changes[self._job_key] = header
 
     def marker(self) -> Marker | None:
         """Return how the job ended, or None."""
@@ -125,12 +126,15 @@ class Turn:
     @property
     def graph(self) -> Graph:
         """The job's graph, compiled from the text that was written down when the job was accepted."""
+        if self._graph is not None:
+            return self._graph
         text = self.record(workflow_key(self.header.spec.workflow_sha256))
         if not isinstance(text, WorkflowRecord):
             raise IllegalTransition(
                 f"job {self.job_id}: its workflow {self.header.spec.workflow_sha256} is not in the state"
             )
-        return self.environment.compile(text.text)
+        self._graph = self.environment.compile(text.text)
+        return self._graph
 
     @property
     def graph_or_none(self) -> Graph | None:
@@ -155,9 +159,7 @@ class Turn:
 
     def set_step(self, step: str, state: StepState) -> None:
         """Change a step's counters."""
-        header = self.header
-        steps = tuple((name, state if name == step else old) for name, old in header.steps)
-        self.header = replace(header, steps=steps)
+        self.header = self.header.with_step(step, state)
 
     def decision(self) -> Decision:
         """Return what was decided."""

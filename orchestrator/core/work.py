@@ -127,9 +127,12 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
         raise BoundExceeded("tojson: indent is 0 to 8")
     # An indent writes a line and its margin for each value: at worst MAX_DEPTH x 8 spaces, so levels count.
     check_text_length(check_json(value) * (1 if indent is None else 1 + indent * 4))
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = _plain_json(value) if indent is None else json.dumps(value, ensure_ascii=False, indent=indent)
     check_text_length(len(text))
     return text
+
+
+_plain_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def text_of(value: Any) -> Any:
@@ -140,6 +143,8 @@ def text_of(value: Any) -> Any:
     """
     if type(value) is str:
         return value
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         return str(value)
     if value is None or isinstance(value, bool | int | float | list | dict | tuple):
