@@ -10,7 +10,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.runtime.kafka import ReadHeaders, headers_of
 from headrace.schemas.codec import (
@@ -43,8 +43,7 @@ GLANCE_BYTES = 2_000_000
 """Values above this are not parsed for names: they would take many times their size."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A record that was read, as far as a dead letter needs it."""
 
     topic: str

@@ -94,8 +94,7 @@ def check_ref(ref: ObjectRef) -> None:
 
 
 def _check_ids(task_id: str, job_id: str, attempt: int) -> None:
-    check_job_id(job_id)
-    if TaskId.parse(task_id).job_id != job_id:
+    if TaskId.parse(task_id).job_id != check_job_id(job_id):
         raise DecodeError(f"task {task_id[:120]!r} is not one of job {job_id!r}", kind="task_of_another_job")
     _check_range("attempt", attempt, 1, MAX_ATTEMPT)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -64,15 +63,17 @@ RawHeaders = Iterable[tuple[str, bytes | str | None]]
 M = TypeVar("M", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record to be produced. ``value`` None is a tombstone; ``partition`` None leaves it to the key."""
+class Record(NamedTuple):
+    """A record to be produced. ``value`` None is a tombstone; ``partition`` None leaves it to the key.
+
+    A tuple, since several are made for every task: a frozen dataclass takes three times as long to make.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     partition: int | None = None
-    headers: Headers = field(default_factory=list)
+    headers: Headers = []  # noqa: RUF012 - shared, and never changed by anyone
     ref: Any = None
     """Something of the writer's own that is given back with the record's place, where it wants to know it."""
 
@@ -103,8 +104,15 @@ def cloud_event_headers(*, ce_id: str, ce_type: str, source: str, at_ms: int) ->
 
 def header_map(headers: RawHeaders | None) -> dict[str, str]:
     """Return headers by lower-case name, the last of a name counting; values that are not UTF-8 are left out."""
+    try:
+        return {name.lower(): value.decode() for name, value in headers or ()}  # type: ignore[union-attr]
+    except (AttributeError, UnicodeDecodeError):  # As ours never are.
+        return _header_map(headers or ())
+
+
+def _header_map(headers: RawHeaders) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in headers or ():
+    for name, value in headers:
         if value is None:
             continue
         try:

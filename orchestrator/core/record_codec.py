@@ -38,7 +38,24 @@ from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 
 def encode_record(record: StateRecord) -> bytes:
     """Return a record's compact JSON."""
-    return json.dumps(_plain(record), separators=(",", ":"), ensure_ascii=False).encode()
+    if type(record) is TaskRecord and record.output is None and _is_plain(record):
+        return b'{"s":"%s","a":%d,"t":%d}' % (record.status.value.encode(), record.attempt, record.at_ms)
+    return _compact(_plain(record)).encode()
+
+
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def _is_plain(record: TaskRecord) -> bool:
+    """Whether a task has nothing but its status, as nearly every live one: no encoder is needed then."""
+    return (
+        record.due_ms is None
+        and record.output_ref is None
+        and record.failure is None
+        and record.reserved is None
+        and not (record.truncated or record.free or record.owed or record.history)
+        and record.edit is None
+    )
 
 
 def _plain(record: StateRecord) -> Any:

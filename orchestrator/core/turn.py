@@ -45,6 +45,8 @@ class Turn:
         """What this event may evaluate beside the prompts of tasks."""
         self._stored: dict[str, bytes] = {}
         self._job_key = job_key(view.job_id)
+        self._header: JobHeader | None = None
+        """The header as it was read or set last: a decision looks at it half a dozen times."""
         self._graph: Graph | None = None
 
     @property
@@ -62,6 +64,8 @@ class Turn:
     def put(self, key: str, record: StateRecord | None) -> None:
         """Change a record; None deletes it."""
         self.changes[key] = record
+        if key == self._job_key:
+            self._header = record if isinstance(record, JobHeader) else None
 
     def effect(self, effect: Effect) -> None:
         """Add an effect."""
@@ -103,8 +107,10 @@ class Turn:
 
     def header_or_none(self) -> JobHeader | None:
         """Return the job's header, or None where no such job runs."""
-        record = self.record(self._job_key)
-        return record if isinstance(record, JobHeader) else None
+        if self._header is None:
+            record = self.record(self._job_key)
+            self._header = record if isinstance(record, JobHeader) else None
+        return self._header
 
     @property
     def header(self) -> JobHeader:
@@ -116,7 +122,7 @@ class Turn:
 
     @header.setter
     def header(self, header: JobHeader) -> None:
-        self.changes[self._job_key] = header
+        self.changes[self._job_key] = self._header = header
 
     def marker(self) -> Marker | None:
         """Return how the job ended, or None."""

@@ -33,6 +33,7 @@ from headrace.orchestrator.shell.letter_writer import LetterWriter
 from headrace.orchestrator.shell.lost_tasks import Channel
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, chain
+from headrace.schemas.codec import Record
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind
 from headrace.schemas.messages import Lane
 from headrace.schemas.topics import Topics
@@ -307,9 +308,7 @@ class Decider:
         now_ms = self._now_ms()
         try:
             decision = self._machine.step(partition.store.view(job_id), event, now_ms)
-            letter = partial(self._letters.of_effect, source, job_id=job_id, now_ms=now_ms)
-            records = self._encoder.encode(decision.effects, partition.number, letter)
-            self._encoder.check(decision.changes)
+            records = self._records(decision, partition, source, job_id, now_ms)
         except DependencyUnavailable:
             raise
         except Exception as error:
@@ -320,8 +319,19 @@ class Decider:
             self._broke(batch, partition, source, error, job_id=job_id, event=event)
             return
         partition.store.put(decision.changes, job_id)
-        batch.records += records
-        batch.count(event, decision.effects)
+        if decision.effects:
+            batch.records += records
+            batch.count(event, decision.effects)
+
+    def _records(
+        self, decision: Decision, partition: Partition, source: Source | None, job_id: str, now_ms: int
+    ) -> list[Record]:
+        """Return what is to be written beside the state; a decision that cannot be written is found here."""
+        self._encoder.check(decision.changes)
+        if not decision.effects:
+            return []
+        letter = partial(self._letters.of_effect, source, job_id=job_id, now_ms=now_ms)
+        return self._encoder.encode(decision.effects, partition.number, letter)
 
     def _broke(
         self,

@@ -7,8 +7,7 @@ A record that cannot be written must be found before `begin_transaction`, while 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
 
 from headrace.orchestrator.core.effects import (
     DispatchTask,
@@ -76,7 +75,7 @@ class Encoder:
         self._task_topics = {
             (pool, lane.value): topics.tasks(pool, lane).encode().decode() for pool in pools for lane in Lane
         }
-        self._max_bytes = max_bytes
+        self._limits = {topic: min(size, DEFAULT_MAX_BYTES) for topic, size in max_bytes.items()}
         self._inline_bytes = inline_bytes
         self._objects = objects
         self._source = f"/headrace/{topics.prefix}"
@@ -97,7 +96,7 @@ class Encoder:
         for effect in effects:
             match effect:
                 case DispatchTask():
-                    records.append(replace(self._task(effect), ref=_flight(effect.task, home)))
+                    records.append(self._task(effect, _flight(effect.task, home)))
                 case EmitOutcome():
                     records.append(self._outcome(effect, home))
                 case EmitEvent():
@@ -119,7 +118,7 @@ class Encoder:
                     assert_never(effect)
         return records
 
-    def _task(self, effect: DispatchTask) -> Record:
+    def _task(self, effect: DispatchTask, ref: Any = None) -> Record:
         task = effect.task
         topic = self._task_topics.get((task.pool, task.lane.value))
         if topic is None:
@@ -128,7 +127,9 @@ class Encoder:
         if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
             ref = self._objects.put(encode(task.call))
             value = encode(task.model_copy(update={"call": None, "call_ref": ref}))
-        return self._checked(Record(topic, effect.key.encode(), value, None, [*task_headers(task), *effect.trace]))
+        headers = task_headers(task)
+        headers.extend(effect.trace)
+        return self._checked(Record(topic, effect.key.encode(), value, None, headers, ref))
 
     def _outcome(self, effect: EmitOutcome, home: int) -> Record:
         headers = cloud_event_headers(
@@ -201,10 +202,12 @@ class Encoder:
         Raises:
             Unwritable: a marker is too large.
         """
-        self.state(0, {key: record for key, record in changes.items() if isinstance(record, Marker)})
+        for key, record in changes.items():
+            if isinstance(record, Marker):
+                self.state(0, {key: record})
 
     def _limit(self, topic: str) -> int:
-        return min(self._max_bytes.get(topic, DEFAULT_MAX_BYTES), DEFAULT_MAX_BYTES)
+        return self._limits.get(topic, DEFAULT_MAX_BYTES)
 
     def _checked(self, record: Record) -> Record:
         limit = self._limit(record.topic)
