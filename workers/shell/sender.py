@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Literal
 
 import structlog
@@ -31,6 +31,9 @@ STALLED_S = 2.0
 """Without an acknowledgement for so long nothing more is started: its start could not be written down either."""
 SLOW_S = 10.0
 """Without an acknowledgement for so long the worker says that it has trouble."""
+HOLD_S = 0.02
+"""What is answered while others are on their way goes together once they have arrived, or after this long at the
+latest: one broker of many that hangs must not hold up what the others would take."""
 AGAIN_S = 1.0
 """A refused record is sent again after this long: librdkafka has its own backoff for all that it tries itself."""
 
@@ -99,6 +102,10 @@ class _Sending:
 class ResultSender:
     """Owns the producer.
 
+    Deliveries go in waves, as Nagle's algorithm sends (RFC 896): the first at once, and what is answered until it has
+    arrived goes together. librdkafka makes a request for each partition that has something to send, and a request
+    costs the broker more than the ten records in it; so waves grow with the load, and a single answer waits for nobody.
+
     Args:
         config: options of an idempotent producer.
         pool: for metrics.
@@ -133,6 +140,12 @@ class ResultSender:
         self._waiting: deque[_Sending] = deque()
         """What is to be produced again: the producer's queue was full, or Kafka refused it for the moment."""
         self._again_at = 0.0
+        self._lock = Lock()
+        """Of the next two, which the event loop and the producer's thread change. Never held while producing."""
+        self._flying = 0
+        """Deliveries that were given to the producer and are not settled."""
+        self._gathered: list[_Sending] = []
+        """The next wave."""
         self._oldest: deque[_Pending] = deque()
         """By when they were sent; those that are settled are taken off in the thread's rounds."""
         self._stalled = False
@@ -152,10 +165,14 @@ class ResultSender:
         self._unsettled += 1
         pending = _Pending(len(records), kind, finish, time.monotonic())
         self._oldest.append(pending)
-        first = True
-        for record in records:
-            self._produce(_Sending(self, record, pending, first))
-            first = False
+        wave = [_Sending(self, record, pending, number == 0) for number, record in enumerate(records)]
+        with self._lock:
+            if self._flying:
+                self._gathered += wave
+                return
+            self._flying = 1
+        for sending in wave:
+            self._produce(sending)
 
     @property
     def outstanding(self) -> int:
@@ -188,6 +205,19 @@ class ResultSender:
         """Count a delivery that is settled (producer's thread)."""
         self._settled += 1
         self._uncounted[kind] += 1
+        with self._lock:
+            self._flying -= 1
+            if self._flying:
+                return
+        self._send_wave()
+
+    def _send_wave(self) -> None:
+        """Send what was gathered (producer's thread)."""
+        with self._lock:
+            wave, self._gathered = self._gathered, []
+            self._flying += sum(sending.first for sending in wave)
+        for sending in wave:
+            self._produce(sending)
 
     def not_delivered(self, sending: _Sending, error: KafkaError) -> None:
         """Try again or end the worker (producer's thread)."""
@@ -250,7 +280,9 @@ class ResultSender:
 
     def _round(self) -> None:
         self._heartbeats.beat("sender")
-        self._producer.poll(0.01 if self._waiting else 0.1)
+        self._producer.poll(0.01 if self._waiting else HOLD_S if self._flying else 0.1)
+        if self._gathered and time.monotonic() - self._gathered[0].pending.sent > HOLD_S:
+            self._send_wave()
         if self._waiting and time.monotonic() >= self._again_at:
             for _ in range(len(self._waiting)):
                 if not self._produce(self._waiting.popleft()):
