@@ -109,6 +109,7 @@ def deployment(
                 "HEADRACE_TOPICS__PREFIX": prefix,
                 "HEADRACE_POOLS_FILE": str(pools),
                 "HEADRACE_DATA_DIR": str(folder / "data"),
+                "HEADRACE_CHECKED": "",  # Tests start deployments, too.
                 **{f"HEADRACE_KAFKA__{name.upper()}": _text(value) for name, value in (kafka or {}).items()},
                 **(extra or {}),
             }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from headrace.schemas.errors import DecodeError
+from headrace.schemas.values import value_object
 
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 """No slash, since a task id is a path, and nothing that needs escaping in a shell, a URL or a log."""
@@ -34,7 +34,7 @@ def assigned_job_id(partition: int, offset: int) -> str:
     return f"j-{partition}-{offset}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskId:
     """Where a task stands: the job, the step, and the task's number within the step, from 0."""
 

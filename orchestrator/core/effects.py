@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headrace.schemas.messages import AttemptNote, Control, Event, ObjectRef, Task
+from headrace.schemas.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class DispatchTask:
     """Write a task to ``tasks.<pool>.<lane>``, keyed by its id."""
 
@@ -21,7 +20,7 @@ class DispatchTask:
     """Why the attempt before was interrupted, where it was: this one may be paid for a second time."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class EmitOutcome:
     """Write the outcome to the job's home partition of ``outcomes``, as a CloudEvent."""
 
@@ -41,7 +40,7 @@ class EmitOutcome:
         return f"{self.job_id}/outcome"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class EmitEvent:
     """Write to the job's home partition of ``events``, as a CloudEvent."""
 
@@ -49,7 +48,7 @@ class EmitEvent:
     ce_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class PublishControl:
     """Write a standing order to ``control``; None lifts it."""
 
@@ -57,7 +56,7 @@ class PublishControl:
     control: Control | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class StoreObject:
     """Write content to the object store before the transaction begins; content-addressed, so repeats are harmless."""
 
@@ -65,7 +64,7 @@ class StoreObject:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class SetAside:
     """Write the record that caused this event to ``dead-letters``; the shell knows its origin."""
 
@@ -73,7 +72,7 @@ class SetAside:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class SetTaskAside:
     """Write a task that failed for good to ``dead-letters``, as it was last dispatched, with what was tried."""
 
@@ -86,7 +85,7 @@ class SetTaskAside:
     """How often an operator sent it back."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Ignore:
     """Count an event that changes nothing: a repeated result, a result of a finished job, a late timer."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Result, Submission
+from headrace.schemas.values import value_object
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class JobSubmitted:
     """A job was written to ``jobs`` and read on its home partition."""
 
@@ -20,7 +19,7 @@ class JobSubmitted:
     """``traceparent`` and ``tracestate`` of the record, passed on with every task and the outcome."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class JobRefused:
     """A submission with an id that cannot be read or breaks the contract."""
 
@@ -30,14 +29,14 @@ class JobRefused:
     submitted_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskSucceeded:
     """A worker's result without a failure."""
 
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskFailed:
     """A worker's result with a failure."""
 
@@ -46,7 +45,7 @@ class TaskFailed:
     """In [0, 1), drawn by the shell: the core owns no randomness."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskLost:
     """A task that is done by its pool's offsets, or waits beyond all bounds, and of which no result came."""
 
@@ -61,7 +60,7 @@ class TaskLost:
     """Its queue limit passed: nobody began it, as far as can be known."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskRedriven:
     """An operator wants another attempt of a task that failed for good."""
 
@@ -74,7 +73,7 @@ class TaskRedriven:
     """How often it was sent back, this time included."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TimerFired:
     """The due time of a record passed: a waiting retry, the job's deadline, or the marker's expiry."""
 
@@ -82,28 +81,28 @@ class TimerFired:
     """Key of the state record whose ``due_ms`` passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class CancelRequested:
     """Somebody cancelled the job."""
 
     requested_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Signalled:
     """An outside event for the job."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class JobBroke:
     """Something that the job caused cannot be decided or written; the dead letter has the cause."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class StateDamaged:
     """A record of the job on ``state`` cannot be read, and is gone."""
 
@@ -113,7 +112,7 @@ class StateDamaged:
     """For the outcome."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class DispatchGranted:
     """The dispatch window gave the job room for some tasks of a step."""
 
@@ -121,7 +120,7 @@ class DispatchGranted:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class ClosingResumed:
     """There is time to tombstone some more records of a finished job."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from headrace.schemas.completed import Span
+from headrace.schemas.values import value_object
 
 Place = tuple[str, int]
 """A task topic and a partition of it."""
@@ -20,7 +20,7 @@ IsOut = Callable[[str, int], bool]
 """Whether a task (by the key of its record) still waits for this attempt's result."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Flight:
     """One attempt that is out."""
 

@@ -38,18 +38,21 @@ from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 
 def encode_record(record: StateRecord) -> bytes:
     """Return a record's compact JSON."""
-    if type(record) is TaskRecord and record.output is None and _is_plain(record):
-        return b'{"s":"%s","a":%d,"t":%d}' % (record.status.value.encode(), record.attempt, record.at_ms)
+    if type(record) is TaskRecord and _is_plain(record):
+        output = "" if record.output is None else f',"o":{_text(record.output)}'
+        return f'{{"s":"{record.status}","a":{record.attempt},"t":{record.at_ms}{output}}}'.encode()
     return _compact(_plain(record)).encode()
 
 
+_text = json.encoder.encode_basestring
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def _is_plain(record: TaskRecord) -> bool:
-    """Whether a task has nothing but its status, as nearly every live one: no encoder is needed then."""
+    """Whether a task has nothing but its status and perhaps a text, as nearly all: that needs no encoder."""
     return (
-        record.due_ms is None
+        (record.output is None or type(record.output) is str)
+        and record.due_ms is None
         and record.output_ref is None
         and record.failure is None
         and record.reserved is None

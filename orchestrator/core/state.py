@@ -17,11 +17,12 @@ key                         record
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
+from headrace.schemas.values import value_object
 
 INPUT_PART_BYTES = 262_144
 
@@ -53,7 +54,7 @@ class TaskStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class StepState:
     """Counters of one step; what is in flight is ``live + retrying``."""
 
@@ -93,7 +94,7 @@ class StepState:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class PoolSpent:
     """What a job used of one pool."""
 
@@ -119,7 +120,7 @@ class PoolSpent:
     """Attempts made because an earlier one was interrupted or lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Owed:
     """An attempt of unknown fate whose result may still come: what it is booked at until then."""
 
@@ -129,7 +130,7 @@ class Owed:
     cost_microusd: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskEdit:
     """What an operator put in place of a task's own when he sent it back."""
 
@@ -138,7 +139,7 @@ class TaskEdit:
     """Role and content; None leaves the step's own."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class JobSpec:
     """What was said and decided when a job was accepted; nothing of it changes."""
 
@@ -168,7 +169,7 @@ class JobSpec:
     budget_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class JobHeader:
     """Everything about a job but its input and its tasks.
 
@@ -235,14 +236,14 @@ class JobHeader:
         return PoolSpent()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class InputPart:
     """A part of the input's JSON text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class TaskRecord:
     """A task from its dispatch to the closing of its job."""
 
@@ -286,7 +287,7 @@ class TaskRecord:
         return self.status in (TaskStatus.DONE, TaskStatus.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Marker:
     """How a job ended. A submission of the same id is answered from it."""
 
@@ -302,21 +303,21 @@ class Marker:
     """Whether a standing order on ``control`` must be lifted with the marker."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class WorkflowRecord:
     """A workflow's canonical text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Owner:
     """Whose transactions wrote to this partition last (kafka-mechanics A3)."""
 
     transactional_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Cursor:
     """The next offset of this partition of a topic, in case group offsets expire (kafka-mechanics B4)."""
 
@@ -364,7 +365,7 @@ def cursor_key(topic: str) -> str:
 OWNER_KEY = "owner"
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Decision:
     """What `machine.step` decided.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from headrace.schemas.values import value_object
+
 Channel = tuple[str, str]
 """A pool and a lane."""
 
@@ -12,7 +14,7 @@ QUANTUM = 16
 """Tasks a job gets a turn: enough to fill a transaction, small enough that a job of one task waits for few."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Demand:
     """What one step of a job wants to dispatch."""
 
@@ -24,7 +26,7 @@ class Demand:
     """Tasks that could go out now, within the job's own window."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Standing:
     """Where a job stands with the window."""
 
@@ -34,7 +36,7 @@ class Standing:
     demands: tuple[Demand, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Grant:
     """Room for some tasks of a step."""
 

@@ -8,8 +8,9 @@ of work is refused alone. What goes well in between is committed; where every pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from headrace.schemas.values import value_object
 
 
 class Part(StrEnum):
@@ -25,7 +26,7 @@ class Part(StrEnum):
 PARTS = tuple(Part)
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Piece:
     """One piece of work."""
 

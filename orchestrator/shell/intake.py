@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -26,6 +25,7 @@ from headrace.schemas.codec import FORWARDED_HEADER, Record, canonical_json, dec
 from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
 from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
 from headrace.schemas.messages import Redrive, Result, Submission
+from headrace.schemas.values import value_object
 
 SUBMITTED_HEADER = "x-submitted-at-ms"
 REFUSED_HEADER = "x-refused"
@@ -38,7 +38,7 @@ ROOM_BYTES = 8_192
 """What a forwarded record's key and headers may need beside its value."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Arrived:
     """An event for a job of this partition."""
 
@@ -46,14 +46,14 @@ class Arrived:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Forward:
     """A record that belongs to another partition of ``jobs``."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Aside:
     """A record for the dead letters."""
 
@@ -62,7 +62,7 @@ class Aside:
     job_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_object(frozen=True, slots=True)
 class Mismatch:
     """A submission whose value and key name two jobs: refused if the value's is new, else a dead letter."""
 
