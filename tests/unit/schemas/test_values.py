@@ -12,7 +12,7 @@ import pytest
 from headrace.orchestrator.core.state import StepState
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import decode, encode
-from headrace.schemas.messages import ChatMessage, LlmCall, Task
+from headrace.schemas.messages import ChatMessage, Lane, LlmCall, Task
 
 LOOK = """
 from headrace.orchestrator.core.state import StepState
@@ -36,7 +36,7 @@ def test_value_objects_are_compared_and_hashed_by_value_where_they_are_fast() ->
 
 def test_a_trusted_message_is_what_validation_would_have_made() -> None:
     call = trusted(LlmCall, messages=(trusted(ChatMessage, role="user", content="é"),), stop=("x",))
-    given = {"task_id": "j/s/0", "job_id": "j", "step": "s", "attempt": 1, "pool": "p", "lane": "batch"}
+    given = {"task_id": "j/s/0", "job_id": "j", "step": "s", "attempt": 1, "pool": "p", "lane": Lane.BATCH}
     task = trusted(Task, **given, reply_partition=3, timeout_ms=5, call=call)
     read = decode(Task, encode(task))
     assert read == Task.model_validate({**given, "reply_partition": 3, "timeout_ms": 5, "call": call})
