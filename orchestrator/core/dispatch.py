@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import source_count, source_item, step_context, streams
+from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.base import trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
@@ -178,6 +179,8 @@ class _Sender:
         self._base = step_context(turn, step)
         pool_name = pool_of(step, before)
         self._pool = pool = turn.environment.pools[pool_name]
+        self._item: Callable[[int], Any] | None = None
+        """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
         self._limited = budget.is_limited(turn.header)
         self._priced = pool.price.is_charged and step.llm.max_output_tokens is not None
         self._trace = tuple((name, text.encode()) for name, text in spec.trace)
@@ -251,11 +254,22 @@ class _Sender:
         edit = self._before.edit if self._before else None
         if edit and edit.messages is not None:
             return tuple(trusted(ChatMessage, role=role, content=content) for role, content in edit.messages)
-        context, name = _item_context(self._turn, self._step, index, self._base), self._step.name
+        context, name = self._context(index), self._step.name
         return tuple(
             trusted(ChatMessage, role=template.role, content=render(template.content, context, step=name, work=work))
             for template in self._llm.messages
         )
+
+    def _context(self, index: int) -> dict[str, Any]:
+        match self._step.kind:
+            case StepKind.FOR_EACH:
+                if self._item is None:
+                    self._item = item_reader(self._turn, self._step)
+                return {**self._base, "item": self._item(index), "index": index}
+            case StepKind.REDUCE:
+                return {**self._base, "items": node_items(self._turn, self._step, index), "index": index}
+            case _:
+                return self._base
 
     def task(self, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
         """Build the task."""
@@ -297,16 +311,6 @@ def not_after_ms(turn: Turn, record: TaskRecord) -> int:
     """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
     limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.spec.deadline_ms
     return limit if deadline is None else min(limit, deadline)
-
-
-def _item_context(turn: Turn, step: Step, index: int, base: dict[str, Any]) -> dict[str, Any]:
-    match step.kind:
-        case StepKind.FOR_EACH:
-            return {**base, "item": source_item(turn, step, index), "index": index}
-        case StepKind.REDUCE:
-            return {**base, "items": node_items(turn, step, index), "index": index}
-        case _:
-            return base
 
 
 def node_items(turn: Turn, step: Step, node: int) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateSyntaxError, UndefinedError, meta, nodes
 from jinja2.environment import Template
+from jinja2.nodes import EvalContext
 from jinja2.runtime import Context, Undefined
 
 from headrace.orchestrator.core.filters import WORK
@@ -225,8 +226,27 @@ def _root(tree: nodes.Template) -> Root:
     return root
 
 
+class _Context(Context):
+    """A context of a template without blocks. Jinja2's own makes an evaluation context each time, for automatic
+    escaping and extensions; none of the sandbox's templates has either, so all share one.
+    """
+
+    def __init__(self, parent: dict[str, Any]) -> None:
+        self.parent = parent
+        self.vars = {}
+        self.environment = _SANDBOX
+        self.eval_ctx = _EVALUATION
+        self.exported_vars = set()
+        self.name = None
+        self.globals_keys = set()
+        self.blocks = {}
+
+
+_EVALUATION = EvalContext(_SANDBOX)
+
+
 def _context(values: Mapping[str, Any], work: Work | None) -> Context:
-    return Context(_SANDBOX, {**_GLOBALS, **values, WORK: work or Work()}, None, {})
+    return _Context({**_GLOBALS, **values, WORK: work or Work()})
 
 
 def _value_of(template: CompiledTemplate, context: Context) -> Any:

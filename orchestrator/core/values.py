@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from headrace.orchestrator.core.aggregate import TreePlan, apply_reducer
@@ -193,10 +195,15 @@ def streams(turn: Turn, step: Step) -> bool:
 
 def source_item(turn: Turn, step: Step, index: int) -> Any:
     """Return one item of a step's source, whether or not the source is complete."""
+    return item_reader(turn, step)(index)
+
+
+def item_reader(turn: Turn, step: Step) -> Callable[[int], Any]:
+    """Return what gives an item of a step's source by its index; where the items lie is found out once."""
     assert step.source is not None
     if by_reference(turn, step):
-        return referenced_item(turn, index)
+        return partial(referenced_item, turn)
     if streams(turn, step):
         assert step.source.step is not None
-        return task_value(turn, turn.graph.step(step.source.step), index)
-    return source_items(turn, step)[index]
+        return partial(task_value, turn, turn.graph.step(step.source.step))
+    return source_items(turn, step).__getitem__

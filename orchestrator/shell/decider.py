@@ -40,6 +40,7 @@ from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
+_SUBMISSIONS = (JobSubmitted, JobRefused)
 CLOSING_LIMIT = 256
 AGAIN_MS = 100
 """When a timer fires again whose task is made of what the object store has not given yet."""
@@ -128,7 +129,7 @@ class Decider:
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:
             case Arrived(job_id, event):
-                if isinstance(event, JobSubmitted | JobRefused) and self._full(partition, job_id):
+                if isinstance(event, _SUBMISSIONS) and self._full(partition, job_id):
                     text = f"partition {partition.number} remembers {self._max_markers} finished jobs, the most it may"
                     self._letters.set_aside(batch, source, "too_many_jobs", text, job_id=job_id)
                 else:
