@@ -12,7 +12,6 @@ from benchmarks.report import Report, paired, spread
 from headrace.console.client import HeadraceClient
 from headrace.schemas.messages import JobStatus
 
-
 WARM_RUNS = 3
 """Of everybody, before the clock runs: the broker's JVM compiles for the first hundred thousand records, on the cores
 that are measured."""

@@ -134,9 +134,9 @@ def test_a_budget_is_never_overspent(
 
     def answer(task: Task) -> Result:
         nonlocal worst
-        header = world.records[job_key("job")]
-        assert isinstance(header, JobHeader)
-        assert header.reserved_tokens <= tokens
+        header = world.records.get(job_key("job"))
+        if isinstance(header, JobHeader):  # A small job is closed as it ends.
+            assert header.reserved_tokens <= tokens
         worst += 1
         return answers(seed, share)(task)
 

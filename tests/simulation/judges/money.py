@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import accumulate
 
 from headrace.orchestrator.core.state import Cursor, JobHeader, Phase, StateRecord, TaskRecord, TaskStatus, cursor_key
 from headrace.schemas.messages import JobStatus, Outcome
@@ -17,8 +18,11 @@ def money(history: History) -> Iterator[str]:
     """Follow the headers, then look at the receipts."""
     held: dict[str, StateRecord] = {}
     settled: Settled = {}
+    last: Settled = {}
+    """Attempts of jobs that were closed in the transaction that ended them: of their last results no record tells."""
     read: dict[int, int] = {}
     for each in history.committed:
+        ended = {key.removeprefix("marker/") for _, key, _ in each.state if key.startswith("marker/")}
         for partition, key, record in each.state:
             if key == cursor_key("results") and isinstance(record, Cursor):
                 read[partition] = record.offset
@@ -27,12 +31,20 @@ def money(history: History) -> Iterator[str]:
             if isinstance(before, TaskRecord) and isinstance(record, TaskRecord):
                 attempts = _settled(key.removeprefix("task/"), before, record)
                 settled.update(dict.fromkeys(attempts, read.get(partition, 0)))
+            if isinstance(before, TaskRecord) and record is None and key.split("/")[1] in ended:
+                last.update(dict.fromkeys(_open(key.removeprefix("task/"), before), read.get(partition, 0)))
             if record is None:
                 held.pop(key, None)
             else:
                 held[key] = record
         yield from _headers(each, held)
-    yield from _receipts(history, settled)
+    yield from _receipts(history, settled, last)
+
+
+def _open(task_id: str, record: TaskRecord) -> list[Attempt]:
+    """Return the attempts of a task whose result would still be booked."""
+    out = [record.attempt] if record.status is TaskStatus.LIVE else []
+    return [(task_id, attempt) for attempt in (*out, *(owed.attempt for owed in record.owed))]
 
 
 def _settled(task_id: str, before: TaskRecord, record: TaskRecord) -> list[Attempt]:
@@ -73,8 +85,12 @@ def _reserved(header: JobHeader, held: dict[str, StateRecord]) -> tuple[int, int
     return tokens, microusd
 
 
-def _receipts(history: History, settled: Settled) -> Iterator[str]:
-    """Every attempt stands on the receipt once, at what its result says, or among those of unknown fate."""
+def _receipts(history: History, settled: Settled, last: Settled) -> Iterator[str]:
+    """Every attempt stands on the receipt once, at what its result says, or among those of unknown fate.
+
+    Results are booked in the order of the log until the job is over. So of the last ones, which were read in the batch
+    that ended it, some of the first are booked and none after them.
+    """
     asked = Counter(task_id.split("/")[0] for task_id, _ in history.dispatched)
     paid: Counter[str] = Counter()
     for attempt, read_to in settled.items():
@@ -88,8 +104,21 @@ def _receipts(history: History, settled: Settled) -> Iterator[str]:
         if known + receipt.unconfirmed.attempts != asked[job_id]:
             booked = f"{known} known and {receipt.unconfirmed.attempts} unconfirmed attempts"
             yield f"{job_id}: the receipt has {booked}, {asked[job_id]} were dispatched"
-        if receipt.cost_microusd != paid[job_id]:
+        if receipt.cost_microusd not in _sums(history, paid[job_id], job_id, last):
             yield f"{job_id}: the receipt says {receipt.cost_microusd}, its results cost {paid[job_id]}"
+
+
+def _sums(history: History, paid: int, job_id: str, last: Settled) -> list[int]:
+    """Return what the job may have cost: what is known to be booked, and with it one after the other of the last."""
+    results = sorted(
+        (offset, attempt)
+        for attempt, read_to in last.items()
+        if attempt[0].split("/")[0] == job_id
+        for offset, _ in history.results.get(attempt, ())[:1]
+        if offset < read_to
+    )
+    costs = [_cost(history, attempt, last[attempt]) for _, attempt in results]
+    return list(accumulate(costs, initial=paid))
 
 
 def _cost(history: History, attempt: Attempt, read_to: int) -> int:

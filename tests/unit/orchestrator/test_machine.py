@@ -9,6 +9,7 @@ import pytest
 
 from headrace.orchestrator.core.effects import EmitEvent, EmitOutcome, Ignore, PublishControl, SetAside
 from headrace.orchestrator.core.events import CancelRequested, ClosingResumed, JobRefused, TimerFired
+from headrace.orchestrator.core.machine import AT_ONCE
 from headrace.orchestrator.core.state import job_key, marker_key
 from headrace.orchestrator.core.view import Limits
 from headrace.schemas.errors import ErrorKind
@@ -365,3 +366,14 @@ def test_events_are_per_step_and_not_per_task_on_the_happy_path() -> None:
     assert kinds.count("step.started") == kinds.count("step.finished") == 2
     assert len(kinds) == 6
     assert len({effect.ce_id for effect in world.effects if isinstance(effect, EmitEvent)}) == 6
+
+
+def test_a_small_job_is_closed_in_the_decision_that_ends_it_and_a_larger_one_by_and_by() -> None:
+    for items, left in ((AT_ONCE, False), (AT_ONCE + 1, True)):
+        world = World()
+        world.submit("a", fan(), {"items": list(range(items))})
+        world.deal()
+        world.take("a", CancelRequested(world.now_ms))
+        assert world.outcome("a").status is JobStatus.CANCELLED
+        assert (job_key("a") in world.records) is left
+        assert any(key.startswith(("task/", "input/")) for key in world.records) is left
