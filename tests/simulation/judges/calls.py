@@ -50,7 +50,9 @@ def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> b
     if _gone(again.process, before.began_us, again.began_us):
         return True
     started_us = history.starts.get((*attempt, before.process.name))
-    if started_us is not None and started_us < again.began_us:
+    written = started_us is not None and started_us < again.began_us
+    # A start that was on its way while its worker was cut off came after the next owner had read the journal.
+    if written and started_us is not None and not _gone(before.process, before.began_us, started_us):
         return False
     return before.process.ended_by == "killed" or _gone(before.process, before.began_us - SESSION_US, again.began_us)
 
