@@ -1,0 +1,211 @@
+"""The orchestrator's own work, without a broker: where the microseconds of a task go.
+
+The real shells decide about a fan-out whose results come back at once; what would be Kafka is lists. So the figures are
+CPU time alone and steady where absolute times of a busy machine are not.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from benchmarks.report import Report, spread
+from headrace.orchestrator.core.catalogue import WorkflowCatalogue
+from headrace.orchestrator.service import environment_for, make_decider
+from headrace.orchestrator.settings import Slot
+from headrace.orchestrator.shell import meters
+from headrace.orchestrator.shell.batch import Batch
+from headrace.orchestrator.shell.encoder import Encoder
+from headrace.orchestrator.shell.input import Input
+from headrace.orchestrator.shell.partition import Partition
+from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.writer import Writer
+from headrace.runtime.garbage import collect_rarely
+from headrace.runtime.pools import load_pools
+from headrace.runtime.settings import Settings
+from headrace.runtime.transaction import Committed
+from headrace.schemas.codec import Record, decode, encode, schema_headers
+from headrace.schemas.ids import home_partition
+from headrace.schemas.messages import Lane, Result, Task, Usage
+
+JOB = "00000000-0000-4000-8000-000000000000"
+PAYLOAD = "x" * 300
+POOL = "noop"
+WINDOW = 2_048
+POOLS = {
+    "endpoints": {"here": {"adapter": "noop", "public": False}},
+    "pools": {POOL: {"endpoint": "here", "model": "noop", "concurrency": 512}},
+}
+STEP = {
+    "for_each": "{{ input.items }}",
+    "max_in_flight": WINDOW,
+    "llm": {"pool": POOL, "prompt": "{{ item }}:" + PAYLOAD},
+}
+WORKFLOW = {"name": "fanout", "version": 1, "steps": {"work": STEP}, "output": "{{ work | length }}"}
+
+
+def run(quick: bool) -> Report:
+    """Decide about a job of 10,000 tasks, several times."""
+    tasks, runs = 10_000, 3 if quick else 7
+    collect_rarely()  # As the process does.
+    Alone().fan_out(2_000)
+    found = [Alone().fan_out(tasks) for _ in range(runs)]
+    figures: dict[str, float | int | str] = {"tasks": tasks}
+    for phase in found[0]:
+        figures |= spread([one[phase] / tasks * 1e6 for one in found], f"{phase}_us_per_task")
+    return Report({"orchestrator": figures})
+
+
+class Alone:
+    """An orchestrator between two lists."""
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+            pools = Path(folder) / "pools.yaml"
+            pools.write_text(yaml.safe_dump(POOLS))
+            settings = Settings.model_validate({"pools_file": pools, "data_dir": Path(folder)})
+            file = load_pools(pools)
+        self._topics = topics = settings.topic_names
+        self._limit, self._home = settings.orchestrator.batch_records, home_partition(JOB, settings.topics.partitions)
+        environment = environment_for(settings, file, WorkflowCatalogue(), None)
+        encoder = Encoder(topics, [POOL], max_bytes={}, inline_bytes=settings.objects.inline_bytes, objects=None)
+        self._working: dict[int, Partition] = {}
+        for number in range(settings.topics.partitions):
+            offsets = {topics.jobs: 0, topics.results: 0}
+            self._working[number] = Partition(PartitionStore(number, environment), offsets)
+        slot = Slot("orchestrator-0")
+        self._decider = make_decider(settings, slot, encoder=encoder, working=self._working, job_bytes=None)
+        self._consumer, self._session = _Consumer(), _Session()
+        membership: Any = _Membership(self._consumer)
+        assignment: Any = _Assignment()
+        self._input = Input(membership, assignment=assignment, working=self._working, results=topics.results)
+        session: Any = self._session
+        self._writer = Writer(session, encoder=encoder, working=self._working, topics=topics, group=bytes)
+        self._spent: dict[str, float] = {}
+
+    def fan_out(self, tasks: int) -> dict[str, float]:
+        """Run one job; return the CPU seconds of each part of the loop, and of all."""
+        document = {"job_id": JOB, "workflow": WORKFLOW, "input": {"items": list(range(tasks))}}
+        submission = _Message(self._topics.jobs, self._home, 0, JOB.encode(), json.dumps(document).encode(), [])
+        self._consumer.waiting.append(submission)
+        task_topic, answered, over = self._topics.tasks(POOL, Lane.BATCH), 0, False
+        while not over:
+            self._turn()
+            for record in self._session.written:
+                if record.topic == task_topic:
+                    self._consumer.waiting.append(_answer(record, self._topics.results, answered))
+                    answered += 1
+                over = over or record.topic == self._topics.outcomes
+        return {**self._spent, "all": sum(self._spent.values())}
+
+    def _turn(self) -> None:
+        batch = Batch()
+        with self._timed("poll"):
+            self._input.poll(0, self._limit)
+        with self._timed("results"):
+            while batch.read < self._limit and (read := self._input.take()) is not None:
+                self._decider.take(batch, read.source, read.at_ms)
+        with self._timed("dispatch"):
+            self._decider.deal(batch, self._limit)
+        with self._timed("encode_state"):
+            self._writer.write(batch)
+        with self._timed("apply"):
+            self._writer.apply(batch)
+            self._input.applied()
+            meters.committed(batch, 0.0, self._working.values())
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.process_time()
+        yield
+        self._spent[phase] = self._spent.get(phase, 0.0) + time.process_time() - began
+
+
+def _answer(record: Record, results: str, offset: int) -> _Message:
+    task = decode(Task, record.value)
+    assert task.call is not None
+    result = Result(
+        task_id=task.task_id, job_id=task.job_id, attempt=1, output=task.call.messages[-1].content,
+        finish_reason="stop", usage=Usage(input_tokens=77, output_tokens=77), model="noop", endpoint="here", pool=POOL,
+        worker="noop-benchmark-host-12345",
+    )  # fmt: skip
+    ids = [("x-job-id", JOB.encode()), ("x-task-id", task.task_id.encode()), ("x-attempt", b"1")]
+    return _Message(
+        results, task.reply_partition, offset, JOB.encode(), encode(result), [*schema_headers(Result), *ids]
+    )
+
+
+class _Message(NamedTuple):
+    """What a consumer hands out, as far as it is looked at."""
+
+    topic_: str
+    partition_: int
+    offset_: int
+    key_: bytes
+    value_: bytes
+    headers_: list[tuple[str, bytes]]
+
+    def error(self) -> None:
+        return None
+
+    def topic(self) -> str:
+        return self.topic_
+
+    def partition(self) -> int:
+        return self.partition_
+
+    def offset(self) -> int:
+        return self.offset_
+
+    def key(self) -> bytes:
+        return self.key_
+
+    def value(self) -> bytes:
+        return self.value_
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return list(self.headers_)
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 0
+
+
+class _Consumer:
+    def __init__(self) -> None:
+        self.waiting: list[_Message] = []
+
+    def poll(self, _timeout_s: float) -> _Message | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def consume(self, count: int, _timeout_s: float) -> list[_Message]:
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        return taken
+
+
+class _Membership:
+    def __init__(self, consumer: _Consumer) -> None:
+        self.consumer = consumer
+
+
+class _Assignment:
+    def epoch(self, _partition: int) -> int:
+        return 1
+
+
+class _Session:
+    """Takes every transaction."""
+
+    def __init__(self) -> None:
+        self.written: list[Record] = []
+
+    def write(self, records: list[Record], **_: object) -> Committed:
+        self.written = records
+        places = [(record.ref, record.topic, 0, at) for at, record in enumerate(records) if record.ref is not None]
+        return Committed({}, 0.0, places)
