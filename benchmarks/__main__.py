@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fanout, items, latency, raw, records, restore, takeover
+from benchmarks import decisions, fanout, items, latency, raw, records, restore, slow_calls, takeover
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "fanout-http": fanout.run_http,
     "raw": raw.run,
     "latency": latency.run,
+    "slow-calls": slow_calls.run,
     "decisions": decisions.run,
     "items": items.run,
     "records": records.run,

@@ -148,6 +148,8 @@ class WorkerSettings(_Group):
     """How long calls may still run after SIGTERM."""
     buffer_factor: int = Field(default=2, ge=1, le=16)
     """Tasks held in memory beyond those that run, as a multiple of the concurrency."""
+    batch_every: int = Field(default=8, ge=2, le=1_000)
+    """While both lanes wait, every so-many-th task that is started is one of batch; the others are interactive."""
     commit_interval_ms: int = Field(default=100, ge=10, le=10_000)
     """Offsets are committed at most this often."""
     revoke_wait_s: float = Field(default=5.0, ge=0, le=5.0)

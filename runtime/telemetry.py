@@ -5,14 +5,19 @@ Standard output belongs to what a command answers, so that ``--json`` can be pip
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
+from pydantic_core import to_json
 
 from headrace.runtime.settings import Settings
 from headrace.schemas.codec import TRACE_HEADERS, Headers
@@ -32,18 +37,18 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_timestamp,
         mask_secrets,
     ]
     render: list[Any] = (
         [structlog.dev.ConsoleRenderer(colors=out.isatty())]
         if settings.log_format == "console"
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_json)]
     )
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -57,14 +62,38 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     logging.root.setLevel(max(level, logging.WARNING))
 
 
+def add_timestamp(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the time in UTC, RFC 3339 with microseconds. Cheap: a worker writes a line an attempt."""
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    event["timestamp"] = f"{_second(seconds)}.{rest // 1_000:06d}Z"
+    return event
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _json(event: Any, **_: Any) -> str:
+    try:
+        return to_json(event, fallback=repr).decode()
+    except ValueError:  # For example a lone surrogate, or bytes that are no UTF-8.
+        return json.dumps(event, default=repr)
+
+
 def mask_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace values whose name or look is a secret's. A last net: secrets are not logged in the first place."""
     for name, value in event.items():
-        if SECRET_NAMES.search(name):
+        if _is_secret(name):
             event[name] = MASK
         elif isinstance(value, str) and ("://" in value or "sk-" in value or "earer" in value):
             event[name] = SECRET_TEXT.sub(MASK, value)
     return event
+
+
+@lru_cache(maxsize=1_024)
+def _is_secret(name: str) -> bool:
+    return SECRET_NAMES.search(name) is not None
 
 
 def new_traceparent() -> str:

@@ -11,7 +11,7 @@ from headrace.schemas.base import ObjectRef
 from headrace.schemas.calls import Failure, Result, Task
 from headrace.schemas.codec import ATTEMPT_HEADER, JOB_HEADER, REPLY_HEADER, TASK_HEADER
 from headrace.schemas.errors import DecodeError
-from headrace.schemas.ids import TaskId, check_job_id
+from headrace.schemas.ids import TASK_ID, TaskId, check_job_id
 
 MAX_ATTEMPT = 1_000_000
 MAX_COUNT = 10**12
@@ -37,7 +37,10 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
     Raises:
         DecodeError: it contradicts itself, is meant for another pool, or could not be answered.
     """
-    _check_ids(task.task_id, task.job_id, task.attempt)
+    # The usual task at one look: a task's id is legal only where its job's is.
+    named = TASK_ID.fullmatch(task.task_id)
+    if named is None or named[1] != task.job_id or not 1 <= task.attempt <= MAX_ATTEMPT:
+        _check_ids(task.task_id, task.job_id, task.attempt)
     said = {
         JOB_HEADER: task.job_id,
         TASK_HEADER: task.task_id,

@@ -26,6 +26,14 @@ class Endpoint(_Closed):
     """Further fields of each request body, for servers that know more than OpenAI does."""
     output_tokens_field: str = "max_completion_tokens"
     """What the server calls the limit of the answer; older ones say ``max_tokens``."""
+    latency_ms: int = Field(default=0, ge=0, le=600_000)
+    """How long ``noop`` takes for an answer, in milliseconds, to stand in for a slow provider."""
+
+    @model_validator(mode="after")
+    def _only_noop_sleeps(self) -> Endpoint:
+        if self.latency_ms and self.adapter != "noop":
+            raise ValueError(f"latency_ms is for the adapter 'noop'; {self.adapter!r} takes what its provider takes")
+        return self
 
 
 class Price(_Closed):

@@ -97,7 +97,14 @@ class Worker:
             result_partitions=counts[topics.results],
         )
         report = AttemptReport(plan.pool_name, endpoint_name, quiet=runner.immediate)
-        pool = WorkPool(runner, answers, report, name=plan.pool_name, concurrency=plan.concurrency)
+        pool = WorkPool(
+            runner,
+            answers,
+            report,
+            name=plan.pool_name,
+            concurrency=plan.concurrency,
+            batch_every=settings.worker.batch_every,
+        )
         admin = AdminServer(
             settings.admin, "worker", live=self._beats.stale, ready=self._not_ready, info={"pool": plan.pool_name}
         )

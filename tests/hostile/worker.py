@@ -95,7 +95,9 @@ def _pool(sender: Any) -> WorkPool:
         is_cancelled=lambda _job_id: False, objects=_no_store, inline_bytes=262_144,
     )  # fmt: skip
     answers = Answers(sender, pool="noop", worker="w", topics=TOPICS, result_partitions=PARTITIONS)
-    return WorkPool(runner, answers, AttemptReport("noop", "here", quiet=True), name="noop", concurrency=1)
+    return WorkPool(
+        runner, answers, AttemptReport("noop", "here", quiet=True), name="noop", concurrency=1, batch_every=8
+    )
 
 
 def _no_store() -> ObjectStore:

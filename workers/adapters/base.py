@@ -6,9 +6,9 @@ An adapter makes exactly one provider call: no retry, no redirect. It sees `sche
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -16,15 +16,14 @@ from headrace.schemas.messages import LlmCall, Usage
 from headrace.schemas.pools import Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """A provider's answer in our words."""
 
     text: str
     """The answer; its JSON text where the call has an output schema."""
     finish_reason: str
     """The provider's own word; ``length`` means that it ended at the limit."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     model: str = ""
     """The model that answered, in the provider's words."""
     refused: bool = False

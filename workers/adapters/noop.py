@@ -1,18 +1,22 @@
-"""An echo in process, for benchmarks of the engine alone: the answer is the last message."""
+"""An echo in process, for benchmarks of the engine alone: the answer is the last message, at once or after a sleep."""
 
 from __future__ import annotations
+
+import asyncio
 
 from headrace.schemas.messages import LlmCall, Usage
 from headrace.workers.adapters.base import AdapterConfig, Completion
 
 
 class NoopAdapter:
-    """Answers at once with the content of the last message; a token is four characters."""
+    """Answers with the content of the last message; a token is four characters.
 
-    immediate = True
+    With the endpoint's ``latency_ms`` each answer takes so long, and an attempt goes the way of a provider's call.
+    """
 
     def __init__(self, config: AdapterConfig) -> None:
-        del config
+        self._latency_s = config.endpoint.latency_ms / 1_000
+        self.immediate = not self._latency_s
 
     def complete(self, request: LlmCall, *, model: str) -> Completion:
         text = request.messages[-1].content if request.messages else ""
@@ -21,6 +25,7 @@ class NoopAdapter:
 
     async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
         del timeout_s, idempotency_key
+        await asyncio.sleep(self._latency_s)
         return self.complete(request, model=model)
 
     async def close(self) -> None:

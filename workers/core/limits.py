@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from enum import Enum
 
-BATCH_EVERY = 8
-"""While both lanes wait, every eighth start is batch: interactive goes first, and neither starves."""
-
 STAY_AWAY_MS = 1_000
 """How long a full buffer keeps away from the consumer before it pauses (each pause throws the prefetch away)."""
 
 
 class LaneShare:
-    """Chooses between the lanes by counting starts; it never leaves room unused while either lane waits."""
+    """Chooses between the lanes by counting starts; it never leaves room unused while either lane waits.
 
-    def __init__(self, batch_every: int = BATCH_EVERY) -> None:
+    Starts and not running calls are counted, so that a share is one with a concurrency of 1 too.
+
+    Args:
+        batch_every: while both lanes wait, every so-many-th start is batch: interactive goes first, neither starves.
+    """
+
+    def __init__(self, batch_every: int) -> None:
         self._every = batch_every
         self._since_batch = 0
 

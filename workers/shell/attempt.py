@@ -17,8 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import structlog
 
@@ -42,8 +41,7 @@ Begin = Callable[[], Awaitable[None]]
 """Writes down that the call begins; may raise what `AttemptRunner.run` lets through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """What became of an attempt, ready to be sent."""
 
     result: Result

@@ -47,10 +47,18 @@ class WorkPool:
     Args:
         name: the pool, as its topics are called.
         concurrency: most attempts side by side.
+        batch_every: see `LaneShare`.
     """
 
     def __init__(
-        self, runner: AttemptRunner, answers: Answers, report: AttemptReport, *, name: str, concurrency: int
+        self,
+        runner: AttemptRunner,
+        answers: Answers,
+        report: AttemptReport,
+        *,
+        name: str,
+        concurrency: int,
+        batch_every: int,
     ) -> None:
         self._runner = runner
         self._answers = answers
@@ -61,7 +69,7 @@ class WorkPool:
         self._running: dict[Key, Running] = {}
         self._unsettled: dict[Key, Running] = {}
         """Attempts that have ended and whose result is not acknowledged. The producer's thread takes them off."""
-        self._share = LaneShare()
+        self._share = LaneShare(batch_every)
         self._draining = False
         self._pump_due = False
         self._idle = asyncio.Event()

@@ -6,6 +6,7 @@ import io
 import json
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -41,6 +42,23 @@ def test_a_log_line_is_json_with_bound_ids_and_no_secret(restore_structlog):
     assert (line["api_key"], line["sasl_password"]) == ("***", "***")
     assert "pass" not in line["url"]
     assert "abcdefgh" not in line["text"]
+
+
+@pytest.mark.parametrize("odd", ["\ud800", b"\xff", object(), {1: (2, None)}, float("nan"), {"a"}])
+def test_whatever_is_logged_becomes_a_line_of_json_with_its_time(restore_structlog, odd):
+    out = io.StringIO()
+    configure_logging(Settings(), stream=out)
+    structlog.get_logger().info("thing.seen", odd=odd)
+    try:
+        raise ValueError("\udcff")
+    except ValueError:
+        structlog.get_logger().exception("thing.failed")
+    seen, failed = map(json.loads, out.getvalue().splitlines())
+    assert seen["event"] == "thing.seen"
+    assert "odd" in seen
+    assert datetime.fromisoformat(seen["timestamp"]).utcoffset() == timedelta(0)
+    assert abs(datetime.fromisoformat(seen["timestamp"]) - datetime.now(UTC)) < timedelta(seconds=30)
+    assert failed["exception"][0]["exc_type"] == "ValueError"
 
 
 def test_trace_context_is_passed_on_and_malformed_context_is_dropped():

@@ -97,7 +97,8 @@ class World:
             inline_bytes=1_000,
         )
         answers = Answers(self.sender, pool="p", worker="w", topics=TOPICS, result_partitions=4)
-        self.pool = WorkPool(runner, answers, AttemptReport("p", "here", quiet=True), name="p", concurrency=concurrency)
+        report = AttemptReport("p", "here", quiet=True)
+        self.pool = WorkPool(runner, answers, report, name="p", concurrency=concurrency, batch_every=4)
         self.inbox = Inbox()
         self.lease = Lease(3_000)
         self.beat()
@@ -106,12 +107,12 @@ class World:
     def beat(self):
         self.lease.beat(time.monotonic_ns() // 1_000_000)
 
-    def offer(self, *offsets, assignment=None, noted=None, **fields):
+    def offer(self, *offsets, assignment=None, noted=None, lane=Lane.BATCH, **fields):
         self.pool.offer(
             [
                 Delivery(
-                    Lane.BATCH,
-                    Message(make_task(task_id=f"j/s/{offset}", **fields)),
+                    lane,
+                    Message(make_task(task_id=f"j/s/{offset}", lane=lane, **fields)),
                     offset,
                     assignment or self.assignment,
                     self.inbox,
@@ -321,6 +322,19 @@ def test_a_start_that_was_acknowledged_after_a_sleep_does_not_begin_before_it_is
         assert not world.provider.calls
 
     play(scene)
+
+
+def test_interactive_tasks_start_first_and_a_share_is_kept_for_batch_so_that_neither_lane_starves():
+    async def scene(world):
+        world.offer(*range(7))
+        world.offer(*range(100, 112), lane=Lane.INTERACTIVE)
+        await world.until(lambda: world.provider.calls)
+        world.provider.go.set()
+        await world.until(lambda: len(world.inbox.done) == 19)
+        starts = "".join(note.lane.value[0] for note in world.sender.journal() if note.phase == "started")
+        assert starts == "b" + "iiib" * 4 + "bb"
+
+    play(scene, concurrency=1)
 
 
 def test_a_release_lets_go_what_waits_and_says_until_when_the_rest_runs():
