@@ -172,6 +172,7 @@ def _is_plain(record: TaskRecord) -> bool:
         and record.failure is None
         and record.reserved is None
         and record.edit is None
+        and (record.output is None or record.output_ref is None)
         and not record.cause
     )
 

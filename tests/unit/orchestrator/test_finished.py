@@ -64,6 +64,7 @@ def test_every_field_is_either_kept_or_keeps_a_record_out() -> None:
 def test_a_record_that_has_more_to_tell_is_not_taken(name: str) -> None:
     finished = FinishedTasks()
     assert not finished.keep(KEY, replace(DONE, **{name: OTHERS[name]}))
+    assert not finished.keep(KEY, replace(DONE, output_ref=REF))  # Of a broken state: an output and a reference.
     assert len(finished) == 0
 
 
