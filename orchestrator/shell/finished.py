@@ -8,13 +8,13 @@ result may still come) is not taken and stays a record.
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from headrace.orchestrator.core.state import TaskRecord, TaskStatus
 from headrace.schemas.messages import ObjectRef
@@ -25,9 +25,8 @@ CHUNK = 256
 _TRUNCATED, _REFERENCE = 1, 2
 _FLAG_BITS = 2
 _MAX_ATTEMPT = (1 << 16 - _FLAG_BITS) - 1
-_SCALARS = (str, int, float, bool, type(None))
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 """Types of outputs that are kept as they are; lists and objects are kept as JSON, at a fifth of the memory."""
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class _Chunk:
@@ -61,25 +60,30 @@ class FinishedTasks:
 
     def keep(self, key: str, record: TaskRecord) -> bool:
         """Take a record, in place of one under the same key; return whether all of it can be kept here."""
-        step, _, text = key.rpartition("/")
-        if not _is_plain(record) or (index := _index(text)) is None:
+        if record.status is not TaskStatus.DONE or _others(record) != _PLAIN:
             return False
-        output, flags = record.output, _TRUNCATED if record.truncated else 0
-        if record.output_ref is not None:
-            output, flags = record.output_ref.model_dump_json().encode(), flags | _REFERENCE
+        step, _, text = key.rpartition("/")
+        attempt, output, ref = record.attempt, record.output, record.output_ref
+        if not 0 < attempt <= _MAX_ATTEMPT or (index := _index(text)) is None:
+            return False
+        mark = attempt << _FLAG_BITS
+        if record.truncated:
+            mark |= _TRUNCATED
+        if ref is not None:
+            if output is not None:  # Nothing of ours: one of them would be lost.
+                return False
+            output, mark = to_json(ref), mark | _REFERENCE
         elif type(output) not in _SCALARS:
-            output = _to_json(output).encode()
+            output = to_json(output, inf_nan_mode="constants")
         number, at = divmod(index, CHUNK)
-        chunks = self._steps.setdefault(step, {})
-        chunk = chunks.get(number)
-        if chunk is None:
+        if (chunks := self._steps.get(step)) is None:
+            chunks = self._steps[step] = {}
+        if (chunk := chunks.get(number)) is None:
             chunk = chunks[number] = _Chunk()
         if not chunk.marks[at]:
             chunk.count += 1
             self._count += 1
-        chunk.marks[at] = record.attempt << _FLAG_BITS | flags
-        chunk.at_ms[at] = record.at_ms
-        chunk.outputs[at] = output
+        chunk.marks[at], chunk.at_ms[at], chunk.outputs[at] = mark, record.at_ms, output
         return True
 
     def get(self, key: str) -> TaskRecord | None:
@@ -134,15 +138,13 @@ class FinishedTasks:
         return None if chunk is None or not chunk.marks[at] else (step, number, chunk, at)
 
 
-_set_attempt, _set_at_ms, _set_output, _set_ref, _set_truncated = (
-    getattr(TaskRecord, name).__set__ for name in ("attempt", "at_ms", "output", "output_ref", "truncated")
-)
-_PLAIN = TaskRecord(TaskStatus.DONE, 0, 0)
-_set_others = tuple(
-    (getattr(TaskRecord, each.name).__set__, getattr(_PLAIN, each.name))
-    for each in fields(TaskRecord)
-    if each.name not in ("attempt", "at_ms", "output", "output_ref", "truncated")
-)
+_KEPT = ("attempt", "at_ms", "output", "output_ref", "truncated")
+_OTHERS = tuple(each.name for each in fields(TaskRecord) if each.name not in _KEPT)
+_others = attrgetter(*_OTHERS)
+_PLAIN = _others(TaskRecord(TaskStatus.DONE, 1, 0))
+"""What the fields that a chunk has no room for are in a record that it takes."""
+_set_attempt, _set_at_ms, _set_output, _set_ref, _set_truncated = (getattr(TaskRecord, name).__set__ for name in _KEPT)
+_set_others = tuple((getattr(TaskRecord, name).__set__, value) for name, value in zip(_OTHERS, _PLAIN, strict=True))
 
 
 def _record(attempt: int, at_ms: int, output: Any, ref: ObjectRef | None, truncated: bool) -> TaskRecord:
@@ -160,21 +162,6 @@ def _record(attempt: int, at_ms: int, output: Any, ref: ObjectRef | None, trunca
     for set_slot, value in _set_others:
         set_slot(made, value)
     return made
-
-
-def _is_plain(record: TaskRecord) -> bool:
-    """Return whether a record is all that a chunk can hold. Whoever adds a field to `TaskRecord` adds it here."""
-    return (
-        record.status is TaskStatus.DONE
-        and 0 < record.attempt <= _MAX_ATTEMPT
-        and not (record.owed or record.free or record.history or record.kills or record.stops or record.redrives)
-        and record.due_ms is None
-        and record.failure is None
-        and record.reserved is None
-        and record.edit is None
-        and (record.output is None or record.output_ref is None)
-        and not record.cause
-    )
 
 
 def _index(text: str) -> int | None:

@@ -27,6 +27,8 @@ from headrace.orchestrator.shell.finished import FinishedTasks
 from headrace.orchestrator.shell.timers import Timers
 from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
 
+_OPEN = frozenset((TaskStatus.LIVE, TaskStatus.RETRYING))
+
 
 @dataclass(slots=True)
 class Counters:
@@ -223,20 +225,26 @@ class PartitionStore:
             self._note_closing(key.removeprefix("job/"), closing)
 
     def _apply_task(self, key: str, record: StateRecord | None) -> None:
-        """Apply the record of a task: one that is done goes where it needs little memory."""
-        base = self._base
-        if isinstance(record, TaskRecord) and record.ended and self._finished.keep(key, record):
-            before, due = base.pop(key, None), None
-        else:
-            before = base.pop(key, None) if record is None else base.get(key)
-            if before is None:
+        """Apply the record of a task: one that is done goes where it needs little memory.
+
+        Thrice a task, so calls are spared here.
+        """
+        base, before = self._base, None
+        if not isinstance(record, TaskRecord):
+            if (before := base.pop(key, None)) is None:
                 self._finished.drop(key)
-            if record is not None:
-                base[key] = record
-            due = getattr(record, "due_ms", None)
-        self.counters.tasks += _is_open(record) - _is_open(before)
-        if due is not None:
-            self.timers.note(key, before, record)
+        elif record.status is TaskStatus.DONE and self._finished.keep(key, record):
+            before = base.pop(key, None)
+        else:
+            if (before := base.get(key)) is None:
+                self._finished.drop(key)
+            base[key] = record
+            if record.status in _OPEN:
+                self.counters.tasks += 1
+            if record.due_ms is not None:
+                self.timers.note(key, before, record)
+        if isinstance(before, TaskRecord) and before.status in _OPEN:
+            self.counters.tasks -= 1
 
     def _note_closing(self, job_id: str, closing: bool) -> None:
         """Keep the order of closing jobs; one that was just worked on goes to the end."""
@@ -251,7 +259,3 @@ class PartitionStore:
         self._looked_at.clear()
         self._overlay.clear()
         self._touched.clear()
-
-
-def _is_open(record: StateRecord | None) -> bool:
-    return isinstance(record, TaskRecord) and not record.ended
