@@ -46,6 +46,12 @@ class Deployment:
             ProcessSpec(name, command, env=env, ready=ready, ready_timeout_s=60, max_restarts=restarts)
         )
 
+    def spawn(self, name: str, module: list[str]) -> None:
+        """Start one of our processes without waiting for it."""
+        port = self.admin_ports[name] = free_port()
+        env = {**self.environment, "HEADRACE_ADMIN__PORT": str(port)}
+        self.supervisor.start(ProcessSpec(name, [sys.executable, "-m", *module], env=env))
+
     def start_provider(self, port: int, script: Mapping[str, object] | None, path: Path) -> None:
         """Start the scripted provider."""
         command = [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(port)]

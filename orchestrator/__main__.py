@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import headrace.runtime.structlog_alone  # noqa: F401
+
+# isort: split
 import structlog
 
 from headrace.orchestrator.service import run_orchestrator

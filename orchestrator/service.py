@@ -66,6 +66,8 @@ log = structlog.get_logger("headrace.orchestrator")
 
 PREFETCH_RECORDS = 20_000
 """A few batches ahead; state, not input, is what fills an orchestrator's memory."""
+RESTORE_WAIT_MS = 10
+"""How long a fetch of ``state`` waits for a record that does not come."""
 
 
 def now_ms() -> int:
@@ -278,8 +280,10 @@ def make_decider(
 
 def make_restorer(settings: Settings, transactional: ClientConfig, admin: AdminClient) -> Restorer:
     """Return what reads changelogs and aborts what dead instances left open."""
+    # It is done where the log ends, and hears of that when a fetch finds nothing more: soon, and never again.
+    reader = {**reader_config(settings, "orchestrator-restore"), "fetch.wait.max.ms": RESTORE_WAIT_MS}
     return Restorer(
-        reader_config(settings, "orchestrator-restore"),
+        reader,
         topics=settings.topic_names,
         admin=admin,
         own_id=str(transactional["transactional.id"]),

@@ -7,6 +7,7 @@ What is found wrong is told in one error, since each line of it is a request to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +24,7 @@ log = structlog.get_logger("headrace.runtime")
 
 ENVELOPE_BYTES = 65_536
 """What a record holds beside an inline payload: ids, headers, prices, the words of a template."""
+ASKED_AT_ONCE = 8
 SLOW_TAKEOVER_S = 15.0
 """Above it a start warns: Kafka's own default of KIP-848 is three times that."""
 
@@ -156,24 +158,30 @@ def _number(config: Mapping[str, str], name: str) -> int | None:
 
 
 def gather(admin: AdminClient, settings: Settings, needs: Needs) -> Facts:
-    """Ask the cluster. What may not be read is left out.
+    """Ask the cluster, all questions at once: a start waits for the slowest. What may not be read is left out.
 
     Raises:
         DependencyUnavailable: Kafka does not answer.
     """
     groups = GroupReader(settings, "start-checks")
     try:
-        closed = tuple(group for group in needs.groups if groups.closed(group))
+        with ThreadPoolExecutor(ASKED_AT_ONCE, "start-checks") as ask:
+            closed = {group: ask.submit(groups.closed, group) for group in needs.groups}
+            apis = ask.submit(kafka_facts.api_versions, settings)
+            broker = ask.submit(kafka_facts.broker_configs, admin)
+            rights = ask.submit(kafka_facts.topic_rights, admin, list(needs.topics))
+            sizes = ask.submit(record_limits, admin, list(needs.inline_topics))
+            kip_848 = settings.kafka.group_protocol == "consumer"
+            return Facts(
+                apis=apis.result(),
+                broker=broker.result(),
+                group=kafka_facts.group_configs(admin, needs.groups[0]) if kip_848 else {},
+                rights=rights.result(),
+                closed_groups=tuple(group for group, answer in closed.items() if answer.result()),
+                record_bytes=sizes.result(),
+            )
     finally:
         groups.close()
-    return Facts(
-        apis=kafka_facts.api_versions(settings),
-        broker=kafka_facts.broker_configs(admin),
-        group=kafka_facts.group_configs(admin, needs.groups[0]) if settings.kafka.group_protocol == "consumer" else {},
-        rights=kafka_facts.topic_rights(admin, list(needs.topics)),
-        closed_groups=closed,
-        record_bytes=record_limits(admin, list(needs.inline_topics)),
-    )
 
 
 def check_kafka(admin: AdminClient, settings: Settings, needs: Needs) -> Facts:

@@ -50,7 +50,7 @@ class Instance:
     def restart(self) -> None:
         """Begin again from the changelog."""
         self.store = PartitionStore(0, self.environment)
-        self.partition = Partition(self.store, damage=load(self.store, self.log, 100))
+        self.partition = Partition(self.store, damage=load(self.store, dict(self.log), 100))
         working = {0: self.partition}
         self.encoder = Encoder(
             TOPICS, self.pools, max_bytes=self.max_bytes, inline_bytes=self.inline_bytes, objects=self.objects

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+import headrace.runtime.structlog_alone  # noqa: F401
+
+# isort: split
 from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import configure_logging

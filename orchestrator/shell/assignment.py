@@ -28,7 +28,7 @@ class Assignment:
         self._pair = frozenset({topics.jobs, topics.results})
         self._consumer: Any = None
         """Who is listened to. One that was given up may still call from the thread that closes it."""
-        self._incremental = incremental
+        self.incremental = incremental
         self._held: dict[int, set[str]] = {}
         self._epochs: dict[int, int] = {}
         self._places: dict[tuple[str, int], int] = {}
@@ -59,6 +59,10 @@ class Assignment:
         """Return the two partitions behind a state partition."""
         return [TopicPartition(topic, partition) for topic in sorted(self._pair)]
 
+    def has_changed(self) -> bool:
+        """Return whether partitions came or went since the last call of `changes`."""
+        return bool(self._arrived or self._departed)
+
     def changes(self) -> tuple[list[int], list[int]]:
         """Return partitions that came (both topics now here) and went since the last call; one may be in both."""
         arrived = [p for p in self._arrived if self._held.get(p, set()) == self._pair]
@@ -86,9 +90,8 @@ class Assignment:
         """
         if consumer is not self._consumer:
             return
-        self.joined = True
         placed = [TopicPartition(each.topic, each.partition, self._known(each)) for each in partitions]
-        if self._incremental:
+        if self.incremental:
             consumer.incremental_assign(placed)
         else:
             consumer.assign(placed)
@@ -98,6 +101,7 @@ class Assignment:
             self._held.setdefault(each.partition, set()).add(each.topic)
             self._arrived[each.partition] = None
             self._turn_over(each.partition)
+        self.joined = True  # Not before they are known to have come: the health server asks from its thread.
         log.info("partitions.assigned", partitions=_numbers(partitions))
 
     def on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headrace.orchestrator.core.record_codec import decode_record
@@ -53,24 +53,29 @@ class Damage:
         del self.faults[:count]
 
 
-def load(store: PartitionStore, raw: Mapping[str, tuple[int, bytes | None]], offset: int) -> Damage | None:
+def load(store: PartitionStore, raw: dict[str, tuple[int, bytes | None]], offset: int) -> Damage | None:
     """Bring records of the changelog into a store, and return what is wrong with it, or None.
 
     Args:
-        raw: by key, the offset and the value of its last version.
+        raw: by key, the offset and the value of its last version. It is empty after that: of a job of a million items
+            nothing should be in memory three times, as bytes, as a record, and packed.
         offset: up to where the changelog was read.
     """
-    records: list[tuple[str, StateRecord | None]] = []
     faults: list[Fault] = []
-    for key, (at, value) in raw.items():
-        try:
-            records.append((key, None if value is None else decode_record(key, value)))
-        except DecodeError as error:
-            records.append((key, None))  # A version before it, still in memory, does not count any more.
-            if key not in REWRITTEN:
-                faults.append(Unreadable(key, value or b"", at, error.message))
-    store.load(records, offset)
+    store.load(_decoded(raw, faults), offset)
     abandoned, orphans = store.survey()
     faults += [Abandoned(job_id) for job_id in abandoned]
     faults += [Orphan(key) for key in orphans]
     return Damage(faults) if faults else None
+
+
+def _decoded(raw: dict[str, tuple[int, bytes | None]], faults: list[Fault]) -> Iterator[tuple[str, StateRecord | None]]:
+    for key in list(raw):
+        at, value = raw.pop(key)
+        try:
+            record = None if value is None else decode_record(key, value)
+        except DecodeError as error:
+            record = None  # A version before it, still in memory, does not count any more.
+            if key not in REWRITTEN:
+                faults.append(Unreadable(key, value or b"", at, error.message))
+        yield key, record

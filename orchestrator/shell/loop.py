@@ -29,7 +29,8 @@ log = structlog.get_logger("headrace.orchestrator")
 IDLE_S = 0.2
 """Longest wait for input; a timer that is due earlier shortens it."""
 WAITING_S = 0.02
-"""Longest wait for input while jobs wait for the object store."""
+"""Longest wait for input while jobs wait for the object store, or this instance for its place in the group: what the
+group says comes in during a wait, and does not end it."""
 MOST_HELD = 10
 """Batches of records that may come in behind what waits for the object store, before its places are paused."""
 INTERACTIVE_RECORDS = 64
@@ -286,7 +287,8 @@ class Loop:
         """Return how long to wait for input: not at all while there is work, not past the next timer."""
         if self._more or self._input.waiting() > self._held_records or self._ownership.restoring:
             return 0.0
-        now_ms, wait = self._now_ms(), WAITING_S if self._decider.waiting or self._held_records else IDLE_S
+        expecting = self._decider.waiting or self._held_records or not self._membership.joined()
+        now_ms, wait = self._now_ms(), WAITING_S if expecting else IDLE_S
         for partition in self._ownership.working.values():
             due = partition.store.next_due_ms()
             if due is not None:

@@ -21,6 +21,8 @@ LEAVE_S = 2.0
 """How long a stop waits for the group to take the partitions back; without an answer they idle for a session."""
 CLOSE_S = 10.0
 POLL_S = 0.1
+EMPTY_S = 1.0
+"""After so long a member that heard of no partition has none. Those for whom there are some hear of them sooner."""
 
 
 class Membership:
@@ -48,6 +50,8 @@ class Membership:
         self._make = make
         self.broken = False
         """Whether the consumer had a fatal error."""
+        self._member_since: float | None = None
+        """Since when the group is known to have taken us in without a word about partitions."""
         self.consumer: Any = make(config)
         assignment.subscribe(self.consumer)
 
@@ -58,10 +62,18 @@ class Membership:
     def joined(self) -> bool:
         """Whether the group has taken this instance in, be it with no partition.
 
-        Under KIP-848 a member for whom no partition is left hears of no assignment; its epoch tells that it is one.
+        Its generation alone does not tell: it is known before its partitions are, and until they are restored nothing
+        is worked. But under KIP-848 a member for whom none is left hears of no assignment at all.
         """
-        if self._assignment.joined:
-            return True
+        if self._assignment.joined or not self._assignment.incremental:
+            return self._assignment.joined
+        if not self._is_member():
+            self._member_since = None
+        elif self._member_since is None:
+            self._member_since = time.monotonic()
+        return self._member_since is not None and time.monotonic() - self._member_since >= EMPTY_S
+
+    def _is_member(self) -> bool:
         with suppress(KafkaException, RuntimeError):  # Closed at this moment: the health server asks from its thread.
             return group_generation(self.metadata()) > 0
         return False
@@ -70,6 +82,7 @@ class Membership:
         """Take a place in the group again."""
         self.close()
         self._assignment.lose_all()
+        self._member_since = None
         self.consumer, self.broken = self._make(self._config), False
         self._assignment.subscribe(self.consumer)
 

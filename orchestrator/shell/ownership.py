@@ -74,6 +74,8 @@ class Ownership:
 
     def unready(self) -> str | None:
         """Return why not all owned partitions are worked, or None."""
+        if self._assignment.has_changed():
+            return "partitions came or went a moment ago"
         if self.restoring:
             left = sorted({*self._wanted, *self._reading, *self._restored})
             return f"partitions {left} are being restored"

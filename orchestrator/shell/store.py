@@ -23,8 +23,11 @@ from headrace.orchestrator.core.state import (
     workflow_key,
 )
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView
+from headrace.orchestrator.shell.finished import FinishedTasks
 from headrace.orchestrator.shell.timers import Timers
 from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
+
+_OPEN = frozenset((TaskStatus.LIVE, TaskStatus.RETRYING))
 
 
 @dataclass(slots=True)
@@ -41,10 +44,8 @@ class Counters:
     """Finished jobs that are remembered."""
 
     def count(self, record: StateRecord | None, sign: int) -> None:
-        """Add or take away a committed record."""
-        if isinstance(record, TaskRecord):
-            self.tasks += 0 if record.ended else sign
-        elif isinstance(record, JobHeader):
+        """Add or take away a committed record; tasks are counted where they are applied."""
+        if isinstance(record, JobHeader):
             running = sign if record.phase is Phase.RUNNING else 0
             self.jobs += running
             self.interactive += running if record.spec.lane == "interactive" else 0
@@ -69,6 +70,8 @@ class PartitionStore:
         self.counters = Counters()
         self._environment = environment
         self._base: dict[str, StateRecord] = {}
+        self._finished = FinishedTasks()
+        """Tasks that are done; none of them is in the base too."""
         self._overlay: dict[str, StateRecord | None] = {}
         self._touched: dict[str, None] = {}
         self._views: dict[str, JobView] = {}
@@ -84,7 +87,8 @@ class PartitionStore:
         """Return the record that holds under a key, this batch's changes included."""
         if key in self._overlay:
             return self._overlay[key]
-        return self._base.get(key)
+        record = self._base.get(key)
+        return self._finished.get(key) if record is None else record
 
     def view(self, job_id: str) -> JobView:
         """Return a job as decisions see it; its memo lives as long as the job stays in memory."""
@@ -109,7 +113,7 @@ class PartitionStore:
         return isinstance(record, TaskRecord) and record.status is TaskStatus.LIVE and record.attempt == attempt
 
     def task_keys(self) -> list[str]:
-        """Return the keys of all task records, finished ones included."""
+        """Return the keys of the tasks that are out, wait, or have more to tell than their output."""
         return [key for key in self._base if key.startswith("task/")]
 
     def next_due_ms(self) -> int | None:
@@ -153,6 +157,9 @@ class PartitionStore:
             for key, record in self._base.items()
             if isinstance(record, TaskRecord | InputPart) and job_key(key.split("/", 2)[1]) not in self._base
         ]
+        for job_id in dict.fromkeys(self._finished.jobs()):
+            if job_key(job_id) not in self._base:
+                orphans += self._finished.keys_of(job_id)
         return abandoned, orphans
 
     @property
@@ -166,7 +173,7 @@ class PartitionStore:
         return self._touched
 
     def __len__(self) -> int:
-        return len(self._base)
+        return len(self._base) + len(self._finished)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,6 +208,9 @@ class PartitionStore:
         self.flights.clear()
 
     def _apply(self, key: str, record: StateRecord | None) -> None:
+        if key.startswith("task/"):
+            self._apply_task(key, record)
+            return
         before = self._base.get(key)
         self.counters.count(before, -1)
         self.counters.count(record, 1)
@@ -213,6 +223,28 @@ class PartitionStore:
         closing = isinstance(record, JobHeader) and record.phase is Phase.CLOSING
         if closing or key.startswith("job/"):
             self._note_closing(key.removeprefix("job/"), closing)
+
+    def _apply_task(self, key: str, record: StateRecord | None) -> None:
+        """Apply the record of a task: one that is done goes where it needs little memory.
+
+        Thrice a task, so calls are spared here.
+        """
+        base, before = self._base, None
+        if not isinstance(record, TaskRecord):
+            if (before := base.pop(key, None)) is None:
+                self._finished.drop(key)
+        elif record.status is TaskStatus.DONE and self._finished.keep(key, record):
+            before = base.pop(key, None)
+        else:
+            if (before := base.get(key)) is None:
+                self._finished.drop(key)
+            base[key] = record
+            if record.status in _OPEN:
+                self.counters.tasks += 1
+            if record.due_ms is not None:
+                self.timers.note(key, before, record)
+        if isinstance(before, TaskRecord) and before.status in _OPEN:
+            self.counters.tasks -= 1
 
     def _note_closing(self, job_id: str, closing: bool) -> None:
         """Keep the order of closing jobs; one that was just worked on goes to the end."""

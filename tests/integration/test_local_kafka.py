@@ -97,7 +97,7 @@ def test_the_broker_runs_with_the_timeouts_of_the_design(bootstrap_servers: str)
     assert found["group.consumer.session.timeout.ms"] == "6000"
     assert found["group.consumer.heartbeat.interval.ms"] == "1000"
     assert found["transaction.abort.timed.out.transaction.cleanup.interval.ms"] == "1000"
-    assert found["group.initial.rebalance.delay.ms"] == "0"
+    assert found["group.initial.rebalance.delay.ms"] == "50"
 
 
 @pytest.mark.slow

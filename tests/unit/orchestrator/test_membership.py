@@ -112,9 +112,29 @@ def test_who_leaves_waits_until_the_partitions_are_given_back_and_the_request_is
 
 
 def test_a_member_for_whom_no_partition_is_left_has_joined_all_the_same(
-    membership: Membership, made: list[ScriptedConsumer]
+    made: list[ScriptedConsumer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under KIP-848 it hears of no assignment, and a deployment would wait for ever (found by tests/chaos)."""
+    monkeypatch.setattr(membership_module, "EMPTY_S", 0.02)
+    consumer = ScriptedConsumer()
+    membership = Membership({}, Assignment(TOPICS, incremental=True), make=lambda _config: consumer)
     assert not membership.joined()
-    made[0].generation = 3
+    consumer.generation = 3
+    assert not membership.joined(), "its partitions may be on their way"
+    time.sleep(0.03)
     assert membership.joined()
+    consumer.generation = -1
+    assert not membership.joined()
+
+
+def test_a_member_is_not_ready_before_it_knows_its_partitions(
+    membership: Membership, made: list[ScriptedConsumer]
+) -> None:
+    """The generation is known first: a process said for a moment that it was ready, and had nothing restored."""
+    made[0].generation = 3
+    assert not membership.joined()
+    made[0].assigned()
+    assert membership.joined()
+    assert assignment_of(membership).has_changed()
+    assignment_of(membership).changes()
+    assert not assignment_of(membership).has_changed()
