@@ -18,6 +18,7 @@ import yaml
 
 from headrace.runtime.brokers import broker_for
 from headrace.runtime.kafka import admin_client
+from headrace.runtime.local_kafka_state import read_state
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
 from headrace.runtime.supervisor import ProcessSpec, Supervisor
@@ -35,6 +36,8 @@ class Deployment:
     provider_url: str
     environment: Mapping[str, str]
     """Of our processes."""
+    broker_pid: int | None = None
+    """Of the broker's JVM, where this benchmark started it."""
 
     def start(self, name: str, module: list[str], environment: Mapping[str, str], restarts: int) -> None:
         """Start one of our processes and wait until it is ready."""
@@ -64,16 +67,34 @@ class Deployment:
         """Return a running process's id."""
         return next(int(status.pid or 0) for status in self.supervisor.status() if status.name == process)
 
+    def buckets(self, process: str, name: str) -> dict[float, float]:
+        """Return a histogram by its buckets' upper bounds, in seconds: how many were at most that, labels summed."""
+        found: dict[float, float] = {}
+        for line in self._metrics(process):
+            if line.startswith(f"{name}_bucket{{"):
+                bound = float(line.partition('le="')[2].partition('"')[0])
+                found[bound] = found.get(bound, 0.0) + float(line.rsplit(" ", 1)[1])
+        return found
+
     def metric(self, process: str, name: str) -> float:
         """Return the sum of a metric over its labels, read from the process's ``/metrics``."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_ports[process]}/metrics", timeout=5) as page:
-            lines = page.read().decode().splitlines()
+        lines = self._metrics(process)
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    def _metrics(self, process: str) -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_ports[process]}/metrics", timeout=5) as page:
+            text: str = page.read().decode()
+        return text.splitlines()
 
     def cpu_seconds(self, process: str) -> float:
         """Return the CPU time that a process has used (Linux)."""
-        fields = Path(f"/proc/{self.pid(process)}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid(process))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -128,7 +149,8 @@ def deployment(
                 }
             )
             ensure_topics(admin_client(settings), settings, list(load_pools(pools).pools))
-            here = Deployment(settings, supervisor, {}, f"http://127.0.0.1:{provider_port}", environment)
+            url, pid = f"http://127.0.0.1:{provider_port}", _broker_pid(broker.data)
+            here = Deployment(settings, supervisor, {}, url, environment, pid)
             if provider:
                 here.start_provider(provider_port, script, folder / "script.yaml")
             for number in range(orchestrators):
@@ -138,6 +160,11 @@ def deployment(
                 for number in range(count):
                     here.start(f"worker-{pool}-{number}", ["headrace.workers", pool], environment, restarts)
             yield here
+
+
+def _broker_pid(data: Path | None) -> int | None:
+    known = read_state(data) if data else None
+    return known.processes[0].pid if known and len(known.processes) == 1 else None
 
 
 def _text(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -14,12 +15,13 @@ from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 
+from benchmarks.broker_counts import BrokerCounts, Tally
 from benchmarks.deployment import Deployment, deployment
 from benchmarks.raw_loops import HOME, JOB, POOL, task_bytes
 from benchmarks.report import Report, spread
 from headrace.runtime.kafka import admin_client, producer_config, reader_config
 from headrace.runtime.settings import Settings
-from headrace.runtime.supervisor import ProcessSpec
+from headrace.runtime.supervisor import ProcessSpec, ProcessStatus
 from headrace.runtime.topic_plan import ensure_topics
 
 RUN_S = 300.0
@@ -45,9 +47,9 @@ class RawLoops:
         ensure_topics(admin_client(self.settings), self.settings, [POOL])
         self._start("worker")
 
-    def _start(self, role: str) -> None:
+    def _start(self, role: str) -> ProcessStatus:
         command = [sys.executable, "-m", "benchmarks.raw_loops", role, *self._flags]
-        self._here.supervisor.start(ProcessSpec(f"{self.settings.topics.prefix}-{role}", command, env=self._env))
+        return self._here.supervisor.start(ProcessSpec(f"{self.settings.topics.prefix}-{role}", command, env=self._env))
 
     def fan_out(self, tasks: int = TASKS, window: int = WINDOW) -> dict[str, float]:
         """Fan out and gather once; return ``tasks_per_s``, ``transactions_per_s`` and ``transaction_ms``."""
@@ -63,12 +65,14 @@ class RawLoops:
     @contextmanager
     def ping_pong(self) -> Iterator[PingPong]:
         """Start what passes a job on as a task and its result as an outcome; yield the client."""
-        self._start("relay")
+        relay = self._start("relay")
         client = PingPong(self.settings)
         try:
             yield client
         finally:
             client.close()
+            self._here.supervisor.stop(relay.name)
+        client.transactions = json.loads(relay.log.read_text().splitlines()[-1])
 
 
 class PingPong:
@@ -76,6 +80,9 @@ class PingPong:
 
     def __init__(self, settings: Settings) -> None:
         names = settings.topic_names
+        self._seconds = 0.0
+        self.transactions: dict[str, float] = {}
+        """Of the relay, once it has ended: how many, and their durations."""
         self._jobs, self._value = names.jobs, task_bytes().task
         self._producer: Any = Producer({**producer_config(settings, "raw"), "linger.ms": 0})
         self._consumer = Consumer({**reader_config(settings, "raw"), "enable.partition.eof": False})
@@ -91,7 +98,15 @@ class PingPong:
         self._producer.poll(0)
         while (message := self._consumer.poll(0.5)) is None or message.error() is not None:
             assert time.perf_counter() - began < timeout_s, "no outcome came"
-        return time.perf_counter() - began
+        seconds = time.perf_counter() - began
+        self._seconds += seconds
+        return seconds
+
+    def figures(self) -> dict[str, float]:
+        """Return what is known of the relay's transactions, once it has ended."""
+        known = self.transactions
+        rate = {"transactions_per_s": round(known["transactions"] / self._seconds, 1)}
+        return {**rate, **{name: known[name] for name in ("transaction_ms", "transaction_mean_ms")}}
 
     def close(self) -> None:
         """Close both clients."""
@@ -102,25 +117,24 @@ class PingPong:
 def run(quick: bool) -> Report:
     """Fan out over the bare loops alone: with all that Headrace writes, and with three hops only."""
     tasks, runs = (TASKS, 3) if quick else (TASKS, 5)
-    with deployment(workers={}, orchestrators=0) as here:
-        return Report({name: measure(RawLoops(here, minimal=minimal), tasks, runs) for name, minimal in CASES})
+    with deployment(workers={}, orchestrators=0) as here, BrokerCounts(here.broker_pid) as broker:
+        loops = {name: RawLoops(here, minimal=minimal) for name, minimal in CASES}
+        return Report({name: measure(each, Tally(broker), tasks, runs) for name, each in loops.items()})
 
 
 CASES = (("raw", False), ("raw_min", True))
 
 
-def measure(loops: RawLoops, tasks: int, runs: int) -> dict[str, float | int | str]:
+def measure(loops: RawLoops, tally: Tally, tasks: int, runs: int) -> dict[str, float | int | str]:
     """Warm up, then run several times."""
     loops.fan_out(min(tasks, 2_000))
-    found = [loops.fan_out(tasks) for _ in range(runs)]
-    return {"tasks": tasks, **raw_figures(found)}
+    with tally.counting():
+        found = [loops.fan_out(tasks) for _ in range(runs)]
+    return {"tasks": tasks, **raw_figures(found), **tally.figures()}
 
 
 def raw_figures(found: list[dict[str, float]]) -> dict[str, float | int | str]:
-    """Return median and spread of several runs."""
-    last = spread([run["transactions_per_s"] for run in found], "transactions_per_s")
-    return {
-        **spread([run["tasks_per_s"] for run in found], "tasks_per_s"),
-        "transactions_per_s": last["transactions_per_s"],
-        "transaction_ms": spread([run["transaction_ms"] for run in found], "ms", digits=2)["ms"],
-    }
+    """Return median and spread of several runs, and the medians of what is known of their transactions."""
+    names = ("transactions_per_s", "transaction_ms", "transaction_mean_ms")
+    transactions = {name: round(statistics.median(run[name] for run in found), 2) for name in names}
+    return {**spread([run["tasks_per_s"] for run in found], "tasks_per_s"), **transactions}

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
+from benchmarks.payload import PAYLOAD
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import Cursor, TaskRecord, TaskStatus
 from headrace.runtime.kafka import group_config, producer_config, transactional_config
@@ -27,7 +30,6 @@ from headrace.schemas.messages import Attempt, ChatMessage, Lane, LlmCall, Resul
 
 JOB = "00000000-0000-4000-8000-000000000000"
 POOL = "noop"
-PAYLOAD = "x" * 300
 HOME = 0
 COMMIT_S = 0.1
 
@@ -105,11 +107,15 @@ def orchestrate(settings: Settings, tasks: int, window: int, *, minimal: bool) -
         sent, done = sent + more, done + count
     seconds = time.perf_counter() - began
     consumer.close()
-    durations = sorted(loop.durations)
+    return {"tasks_per_s": round(tasks / seconds, 1), **durations(loop.durations, seconds)}
+
+
+def durations(transactions: list[float], seconds: float) -> dict[str, float]:
+    """Return how many transactions of these durations there were a second, their median and mean."""
     return {
-        "tasks_per_s": round(tasks / seconds, 1),
-        "transactions_per_s": round(len(durations) / seconds, 1),
-        "transaction_ms": round(durations[len(durations) // 2] * 1e3, 2),
+        "transactions_per_s": round(len(transactions) / seconds, 1),
+        "transaction_ms": round(statistics.median(transactions) * 1e3, 2),
+        "transaction_mean_ms": round(statistics.mean(transactions) * 1e3, 2),
     }
 
 
@@ -159,17 +165,21 @@ class _Orchestrator:
 
 
 def relay(settings: Settings) -> None:
-    """Pass jobs on as tasks and results as outcomes until the process is ended, a transaction for each batch."""
+    """Pass jobs on as tasks and results as outcomes, a transaction for each batch; at SIGTERM, say what they took."""
     names, data = settings.topic_names, task_bytes()
     consumer: Any = Consumer(group_config(settings, "raw", names.orchestrator_group, instance=None, assignor="range"))
     consumer.subscribe([names.jobs, names.results])
     producer: Any = Producer(transactional_config(settings, names.transactional_id("raw")))
     producer.init_transactions(30)
     tasks = names.tasks(POOL, Lane.BATCH)
-    while True:
+    ended: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
+    took: list[float] = []
+    while not ended:
         first = consumer.poll(0.2)
         if first is None or first.error() is not None:
             continue
+        began = time.perf_counter()
         following: dict[tuple[str, int], int] = {}
         producer.begin_transaction()
         for message in [first, *consumer.consume(1_000, 0)]:
@@ -182,6 +192,9 @@ def relay(settings: Settings) -> None:
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in following.items()]
         producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), 15)
         producer.commit_transaction(15)
+        took.append(time.perf_counter() - began)
+    consumer.close()
+    print(json.dumps({"transactions": len(took), **durations(took, 1.0)}), flush=True)
 
 
 def work(settings: Settings, *, minimal: bool) -> None:
@@ -256,6 +269,7 @@ def main() -> int:
         work(settings, minimal=given.minimal)
     if given.role == "relay":
         relay(settings)
+        return 0
     print(json.dumps(orchestrate(settings, given.tasks, given.window, minimal=given.minimal)), flush=True)
     return 0
 
