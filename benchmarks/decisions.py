@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
 from headrace.orchestrator.core.catalogue import WorkflowCatalogue
 from headrace.orchestrator.service import environment_for, make_decider
@@ -36,7 +37,6 @@ from headrace.schemas.ids import home_partition
 from headrace.schemas.messages import Lane, Result, Task, Usage
 
 JOB = "00000000-0000-4000-8000-000000000000"
-PAYLOAD = "x" * 300
 POOL = "noop"
 WINDOW = 2_048
 POOLS = {

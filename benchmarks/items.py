@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report
 from headrace.console.client import HeadraceClient
 from headrace.schemas.messages import JobStatus
 
-PAYLOAD = "x" * 300
 PROMPT = "{{ item.n }} {{ item.text | length }}"
 """Short answers: finished items lie in memory until their job ends, and this is about the items."""
 STEP = {"for_each": "{{ input.items }}", "max_in_flight": 2_048, "llm": {"pool": "noop", "prompt": PROMPT}}

@@ -20,8 +20,8 @@ import yaml
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.payload import PAYLOAD
 from benchmarks.peers import pyrallel
-from benchmarks.raw_loops import PAYLOAD
 from benchmarks.report import Report, paired, spread
 from headrace.runtime.kafka import admin_client, producer_config, reader_config
 from headrace.runtime.settings import Settings
