@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fanout, items, latency, raw, records, restore, takeover
+from benchmarks import decisions, fairness, fanout, items, latency, raw, records, restore, takeover
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "raw": raw.run,
     "latency": latency.run,
     "decisions": decisions.run,
+    "fairness": fairness.run,
     "items": items.run,
     "records": records.run,
     "restore": restore.run,

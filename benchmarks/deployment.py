@@ -58,11 +58,13 @@ class Deployment:
         """Return a running process's id."""
         return next(int(status.pid or 0) for status in self.supervisor.status() if status.name == process)
 
-    def metric(self, process: str, name: str) -> float:
-        """Return the sum of a metric over its labels, read from the process's ``/metrics``."""
+    def metric(self, process: str, name: str, **labels: str) -> float:
+        """Return the sum of a metric over its labels, or over those that are not given; from ``/metrics``."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_ports[process]}/metrics", timeout=5) as page:
             lines = page.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found if all(one in line for one in wanted))
 
     def cpu_seconds(self, process: str) -> float:
         """Return the CPU time that a process has used (Linux)."""

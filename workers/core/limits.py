@@ -1,30 +1,11 @@
-"""How much a worker takes in, and from which lane it starts next. Pure: time is an argument."""
+"""How much a worker takes in. Pure: time is an argument."""
 
 from __future__ import annotations
 
 from enum import Enum
 
-BATCH_EVERY = 8
-"""While both lanes wait, every eighth start is batch: interactive goes first, and neither starves."""
-
 STAY_AWAY_MS = 1_000
 """How long a full buffer keeps away from the consumer before it pauses (each pause throws the prefetch away)."""
-
-
-class LaneShare:
-    """Chooses between the lanes by counting starts; it never leaves room unused while either lane waits."""
-
-    def __init__(self, batch_every: int = BATCH_EVERY) -> None:
-        self._every = batch_every
-        self._since_batch = 0
-
-    def interactive_next(self, *, interactive: int, batch: int) -> bool:
-        """Return whether the next start is interactive, and count it. Arguments: tasks waiting, not both 0."""
-        if interactive and batch:
-            turn = self._since_batch + 1 < self._every
-            self._since_batch = self._since_batch + 1 if turn else 0
-            return turn
-        return interactive > 0
 
 
 class Intake(Enum):
