@@ -59,6 +59,9 @@ class Machine(Protocol):
 
     def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
 
+OUT_FOR_EACH = 8
+"""Tasks of a batch job that are out for each of its results that waits to be written."""
+
 
 class Decider:
     """Decides; what it decides lies in the batch and in the stores' overlays until the loop commits.
@@ -125,6 +128,16 @@ class Decider:
         batch.work(Part.RECORDS, source.partition)
         if on_results:
             batch.last_result_ms[source.partition] = at_ms
+
+    def can_wait(self, source: Source, in_hand: int) -> bool:
+        """Return whether a record may wait for others: a result of a batch job that has many more tasks out.
+
+        Args:
+            in_hand: records that wait with it; a worker may stand still for every one of them.
+        """
+        if source.topic != self._topics.results or source.key is None:
+            return False
+        return self._window.out(source.key.decode(errors="replace"), Lane.BATCH) >= OUT_FOR_EACH * in_hand
 
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
@@ -195,6 +195,10 @@ class Input:
         """Forget records of a partition that came or went."""
         self._queue = deque(read for read in self._queue if read.source.partition != partition)
         self._paused = {place for place in self._paused if place[1] != partition}
+
+    def in_hand(self) -> Iterable[Read]:
+        """Return the records that are read and not decided."""
+        return self._queue
 
     def waiting(self) -> int:
         """Return how many records are read and not decided."""
