@@ -59,7 +59,7 @@ class Machine(Protocol):
 
     def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
 
-OUT_FOR_EACH = 8
+OUT_FOR_EACH = 16
 """Tasks of a batch job that are out for each of its results that waits to be written."""
 
 

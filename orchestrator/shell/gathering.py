@@ -13,7 +13,7 @@ from collections.abc import Callable
 from headrace.orchestrator.shell.input import Input
 from headrace.runtime.letters import Source
 
-GATHER_S = 0.05
+GATHER_S = 0.1
 """How long a batch result waits at most for others."""
 GATHER_RECORDS = 64
 LATELY_S = 30.0
