@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fanout, idle, items, latency, raw, records, restore, slow_calls, takeover
+from benchmarks import decisions, fairness, fanout, idle, items, latency, raw, records, restore, slow_calls, takeover
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "slow-calls": slow_calls.run,
     "decisions": decisions.run,
     "idle": idle.run,
+    "fairness": fairness.run,
     "items": items.run,
     "records": records.run,
     "restore": restore.run,

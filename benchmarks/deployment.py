@@ -76,10 +76,11 @@ class Deployment:
                 found[bound] = found.get(bound, 0.0) + float(line.rsplit(" ", 1)[1])
         return found
 
-    def metric(self, process: str, name: str) -> float:
-        """Return the sum of a metric over its labels, read from the process's ``/metrics``."""
-        lines = self._metrics(process)
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+    def metric(self, process: str, name: str, **labels: str) -> float:
+        """Return the sum of a metric over its labels, or over those that are not given; from ``/metrics``."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        found = [line for line in self._metrics(process) if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in found if all(one in line for one in wanted))
 
     def _metrics(self, process: str) -> list[str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_ports[process]}/metrics", timeout=5) as page:

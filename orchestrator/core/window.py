@@ -148,6 +148,11 @@ class DispatchWindow:
                     left, room = left - count, room - count
                     yield Grant(job_id, demand.step, count)
 
+    def out(self, job_id: str, lane: str) -> int:
+        """Return the tasks of a job of that lane that are on the topics or with workers; 0 where there is none."""
+        standing = self._jobs.get(job_id)
+        return 0 if standing is None or standing.lane != lane else sum(demand.live for demand in standing.demands)
+
     def live(self, pool: str, lane: str) -> int:
         """Return the tasks of a pool and lane that are on the topics."""
         return self._channel(pool, lane).live

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -22,15 +22,15 @@ from headrace.orchestrator.core.events import (
 )
 from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.state import Decision, TaskRecord
-from headrace.orchestrator.core.view import JobView
 from headrace.orchestrator.core.window import Channel as WindowChannel
-from headrace.orchestrator.core.window import DispatchWindow, Grant, Standing
+from headrace.orchestrator.core.window import DispatchWindow, Grant
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.halving import Part
 from headrace.orchestrator.shell.intake import Arrived, Aside, Forward, Intake, Meaning, Mismatch
 from headrace.orchestrator.shell.letter_writer import LetterWriter
 from headrace.orchestrator.shell.lost_tasks import Channel
+from headrace.orchestrator.shell.machine import Machine
 from headrace.orchestrator.shell.partition import Partition
 from headrace.runtime.letters import Source, chain
 from headrace.schemas.codec import Record
@@ -48,16 +48,6 @@ COLLECT_LIMIT = 64
 DECIDE_S = 1.0
 """After this long the rest of due timers, or of what is granted, waits for the next batch: templates take time, and a
 hostile workflow takes as much as it gets."""
-
-
-class Machine(Protocol):
-    """The pure core, as the shell sees it."""
-
-    def step(self, view: JobView, event: Event, now_ms: int) -> Decision: ...
-
-    def standing(self, view: JobView) -> Standing | None: ...
-
-    def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
 
 
 class Decider:
@@ -125,6 +115,10 @@ class Decider:
         batch.work(Part.RECORDS, source.partition)
         if on_results:
             batch.last_result_ms[source.partition] = at_ms
+
+    def out(self, job_id: str, lane: Lane) -> int:
+        """Return the tasks of a job of that lane that are out; 0 where there is none."""
+        return self._window.out(job_id, lane)
 
     def _mean(self, batch: Batch, partition: Partition, source: Source, meaning: Meaning) -> None:
         match meaning:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
@@ -51,7 +51,7 @@ class Input:
         self._membership = membership
         self._assignment = assignment
         self._working = working
-        self._results = results
+        self.results = results
         self._queue: deque[Read] = deque()
         self._taken: list[Read] = []
         self._aside: list[Read] = []
@@ -196,6 +196,10 @@ class Input:
         self._queue = deque(read for read in self._queue if read.source.partition != partition)
         self._paused = {place for place in self._paused if place[1] != partition}
 
+    def in_hand(self) -> Iterable[Read]:
+        """Return the records that are read and not decided."""
+        return self._queue
+
     def waiting(self) -> int:
         """Return how many records are read and not decided."""
         return len(self._queue)
@@ -203,7 +207,7 @@ class Input:
     def unread(self) -> frozenset[int]:
         """Return the partitions of which results are read and not decided."""
         waiting = (*self._queue, *self._aside)
-        return frozenset(read.source.partition for read in waiting if read.source.topic == self._results)
+        return frozenset(read.source.partition for read in waiting if read.source.topic == self.results)
 
     def start(self, partition: int, offsets: Mapping[str, int]) -> None:
         """Go to the first offsets of a restored partition and let its records come.

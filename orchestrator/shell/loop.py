@@ -10,6 +10,7 @@ import structlog
 from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import CLOSING_LIMIT, Decider
+from headrace.orchestrator.shell.gathering import Gathering
 from headrace.orchestrator.shell.halving import Halving, Part
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.log_clock import LogClock
@@ -107,6 +108,7 @@ class Loop:
         self._refusals = Refusals(
             self._halving, decider=decider, mender=mender, writer=writer, input=input, working=ownership.working
         )
+        self._gathering = Gathering(input, input.results, decider.out)
         self._fenced: list[float] = []
         self._held_records = 0
         """Records at the head of the queue that cannot be decided before the object store gives what they refer to."""
@@ -162,6 +164,8 @@ class Loop:
     def turn(self) -> bool:
         """Come round once; return whether nothing was refused."""
         self._input.poll(self._patience_s(), self._room())  # 1
+        if not self._more:
+            self._gathering.gather(self._room)
         self._ownership.follow()  # 2
         batch, limit = Batch(), self._cut()
         if time.monotonic() - self._collected_at >= COLLECT_EVERY_S:
@@ -275,6 +279,8 @@ class Loop:
         for partition in self._ownership.working.values():
             jobs += partition.store.counters.jobs
             interactive += partition.store.counters.interactive
+        if interactive:
+            self._gathering.expect()
         if 0 < interactive < jobs:
             records, milliseconds = min(records, INTERACTIVE_RECORDS), min(milliseconds, INTERACTIVE_MS)
         return self._halving.limit(records), milliseconds

@@ -1,4 +1,4 @@
-"""How much a worker takes in, and from which lane it starts next. Pure: time is an argument."""
+"""How much a worker takes in. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -6,28 +6,6 @@ from enum import Enum
 
 STAY_AWAY_MS = 1_000
 """How long a full buffer keeps away from the consumer before it pauses (each pause throws the prefetch away)."""
-
-
-class LaneShare:
-    """Chooses between the lanes by counting starts; it never leaves room unused while either lane waits.
-
-    Starts and not running calls are counted, so that a share is one with a concurrency of 1 too.
-
-    Args:
-        batch_every: while both lanes wait, every so-many-th start is batch: interactive goes first, neither starves.
-    """
-
-    def __init__(self, batch_every: int) -> None:
-        self._every = batch_every
-        self._since_batch = 0
-
-    def interactive_next(self, *, interactive: int, batch: int) -> bool:
-        """Return whether the next start is interactive, and count it. Arguments: tasks waiting, not both 0."""
-        if interactive and batch:
-            turn = self._since_batch + 1 < self._every
-            self._since_batch = self._since_batch + 1 if turn else 0
-            return turn
-        return interactive > 0
 
 
 class Intake(Enum):

@@ -22,8 +22,8 @@ from headrace.schemas.codec import Headers, header_map
 from headrace.schemas.errors import ContractError, DecodeError
 from headrace.schemas.messages import Lane, Task
 from headrace.workers.core.journal import Entry
+from headrace.workers.core.lanes import LaneShare
 from headrace.workers.core.lease import SETTLE_MS
-from headrace.workers.core.limits import LaneShare
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.attempt import AttemptRunner, Ended, read_task
 from headrace.workers.shell.delivery import Assignment, Delivery, clock_ms
@@ -64,12 +64,12 @@ class WorkPool:
         self._answers = answers
         self._report = report
         self._name = name
-        self._limit = concurrency
         self._queues: dict[Lane, deque[Delivery]] = {lane: deque() for lane in Lane}
         self._running: dict[Key, Running] = {}
+        self._running_by_lane = dict.fromkeys(Lane, 0)
         self._unsettled: dict[Key, Running] = {}
         """Attempts that have ended and whose result is not acknowledged. The producer's thread takes them off."""
-        self._share = LaneShare(batch_every)
+        self._share = LaneShare(concurrency, batch_every)
         self._draining = False
         self._pump_due = False
         self._idle = asyncio.Event()
@@ -155,9 +155,16 @@ class WorkPool:
     def _next(self, now_ms: int) -> Delivery | None:
         """Return the next delivery to start, from the lane whose turn it is."""
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
-        while (interactive or batch) and len(self._running) < self._limit:
-            first = self._share.interactive_next(interactive=len(interactive), batch=len(batch))
-            queue = interactive if first else batch
+        running = self._running_by_lane
+        while interactive or batch:
+            lane = self._share.next(
+                now_ms,
+                interactive=(len(interactive), running[Lane.INTERACTIVE]),
+                batch=(len(batch), running[Lane.BATCH]),
+            )
+            if lane is None:
+                return None
+            queue = self._queues[lane]
             delivery = queue.popleft()
             if not delivery.assignment.alive:
                 delivery.drop()
@@ -182,6 +189,7 @@ class WorkPool:
             return
         running = Running(task, trace, [delivery], until_ms=_now_ms() + task.timeout_ms)
         self._running[running.key] = running
+        self._running_by_lane[delivery.lane] += 1
         self._idle.clear()
         running.runs = asyncio.get_running_loop().create_task(self._runner.run(task, partial(self._begin, running)))
         running.runs.add_done_callback(partial(self._on_end, running))
@@ -247,6 +255,7 @@ class WorkPool:
     def _on_end(self, running: Running, runs: asyncio.Task[Ended]) -> None:
         """Take an attempt's ending. A callback of the task, because one cancelled before its first step never runs."""
         del self._running[running.key]
+        self._running_by_lane[running.deliveries[0].lane] -= 1
         if (ended := self._ending(running, runs)) is None:
             self._answers.give_up(running)
         else:

@@ -110,21 +110,23 @@ def _receipts(history: History, settled: Settled, last: Settled) -> Iterator[str
 
 def _sums(history: History, paid: int, job_id: str, last: Settled) -> list[int]:
     """Return what the job may have cost: what is known to be booked, and with it one after the other of the last."""
-    results = sorted(
-        (offset, attempt)
-        for attempt, read_to in last.items()
-        if attempt[0].split("/")[0] == job_id
-        for offset, _ in history.results.get(attempt, ())[:1]
-        if offset < read_to
-    )
-    costs = [_cost(history, attempt, last[attempt]) for _, attempt in results]
+    found = [
+        _settling(history, attempt, read_to) for attempt, read_to in last.items() if attempt[0].split("/")[0] == job_id
+    ]
+    costs = [cost for _, cost in sorted(each for each in found if each is not None)]
     return list(accumulate(costs, initial=paid))
 
 
 def _cost(history: History, attempt: Attempt, read_to: int) -> int:
-    """Return what the result cost that settled an attempt: the first one read by then that knows its fate."""
+    """Return what an attempt is booked at that is settled."""
+    found = _settling(history, attempt, read_to)
+    return found[1] if found is not None else 0
+
+
+def _settling(history: History, attempt: Attempt, read_to: int) -> tuple[int, int] | None:
+    """Return offset and cost of the result that settles an attempt: the first one read by then that knows its fate."""
     for offset, result in history.results.get(attempt, ()):
         unknown = result.get("unconfirmed", False) or (result.get("failure") or {}).get("kind") == "interrupted"
         if offset < read_to and not unknown:
-            return int(result.get("cost_microusd", 0))
-    return 0
+            return offset, int(result.get("cost_microusd", 0))
+    return None

@@ -1,35 +1,11 @@
-"""Intake and lane choice: pure bookkeeping."""
+"""Intake and cost: pure bookkeeping."""
 
 from __future__ import annotations
-
-import pytest
 
 from headrace.schemas.messages import Usage
 from headrace.schemas.pools import Price
 from headrace.workers.core.cost import cost_microusd
-from headrace.workers.core.limits import BufferGate, Intake, LaneShare
-
-
-def test_interactive_goes_first_and_batch_gets_every_eighth_start():
-    share = LaneShare(8)
-    starts = [share.interactive_next(interactive=9, batch=9) for _ in range(80)]
-    assert starts.count(False) == 10
-    assert all(starts[:7])
-
-
-def test_a_lane_that_waits_alone_gets_every_start():
-    share = LaneShare(8)
-    assert not any(share.interactive_next(interactive=0, batch=1) for _ in range(20))
-    assert all(share.interactive_next(interactive=1, batch=0) for _ in range(20))
-
-
-@pytest.mark.parametrize("every", [2, 3, 50])
-def test_the_share_of_batch_is_a_setting(every):
-    share = LaneShare(every)
-    starts = [share.interactive_next(interactive=1, batch=1) for _ in range(every * 4)]
-    assert [number for number, interactive in enumerate(starts, 1) if not interactive] == [
-        every * n for n in (1, 2, 3, 4)
-    ]
+from headrace.workers.core.limits import BufferGate, Intake
 
 
 def test_a_full_buffer_stays_away_for_a_second_then_pauses_and_resumes_below_half():

@@ -1,0 +1,20 @@
+"""The pure core, as the shell sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from headrace.orchestrator.core.events import Event
+from headrace.orchestrator.core.state import Decision, TaskRecord
+from headrace.orchestrator.core.view import JobView
+from headrace.orchestrator.core.window import Standing
+
+
+class Machine(Protocol):
+    """The pure core, as the shell sees it."""
+
+    def step(self, view: JobView, event: Event, now_ms: int) -> Decision: ...
+
+    def standing(self, view: JobView) -> Standing | None: ...
+
+    def channel_of(self, view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]: ...
