@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
 FUZZ_EXAMPLES ?= 3000
 SEEDS ?= 1..10000
+BENCH ?= build/bench
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test fuzz simulate trouble chaos nightly lint lock schemas clean
+.PHONY: help setup demo test fuzz simulate trouble chaos nightly bench lint lock schemas clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +41,10 @@ simulate: $(STAMP) ## SEEDS (1..10000) of the simulation: deterministic worlds w
 
 fuzz: $(STAMP) ## spoiled messages against every reader, FUZZ_EXAMPLES for each of them (3,000)
 	@HEADRACE_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/hostile/test_fuzz.py -n $(TEST_PROCESSES)
+
+bench: $(STAMP) ## every benchmark beside its peers (an hour); tables and pictures of docs/performance.md
+	@$(BIN)/python -m benchmarks all --save $(BENCH)
+	@$(BIN)/python -m benchmarks.pictures $(BENCH)
 
 nightly: simulate fuzz trouble ## what takes longer than make test may
 
