@@ -1,7 +1,7 @@
 """The engine keeps its distance to bare Kafka loops: a guard against a change that makes it a good deal slower.
 
-Not the bars: those are measured by ``make bench`` on a machine that does nothing else. Here another process tests beside
-it, so the best of a few rounds counts, and a bound has room for noise. An engine of half the speed is found.
+Not the bars: those are measured by ``make bench`` on a machine that does nothing else. Here another process tests
+beside it, so the best of a few rounds counts, and a bound has room for noise. An engine of half the speed is found.
 """
 
 from __future__ import annotations
