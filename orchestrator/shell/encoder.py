@@ -125,8 +125,8 @@ class Encoder:
             raise Unwritable(f"pool {task.pool!r} has no task topic", "add it to the pools file", kind="unknown_pool")
         value = encode(task)
         if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
-            ref = self._objects.put(encode(task.call))
-            value = encode(task.model_copy(update={"call": None, "call_ref": ref}))
+            stored = self._objects.put(encode(task.call))
+            value = encode(task.model_copy(update={"call": None, "call_ref": stored}))
         headers = task_headers(task)
         headers.extend(effect.trace)
         return self._checked(Record(topic, effect.key.encode(), value, None, headers, ref))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.orchestrator.core.effects import DispatchTask, EmitOutcome, SetAside
+from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.state import Cursor, InputPart
 from headrace.orchestrator.shell.encoder import Encoder, Unwritable
 from headrace.runtime.letters import Source, dead_letter
@@ -60,6 +61,8 @@ def test_a_task_above_the_inline_limit_goes_by_claim_check() -> None:
     assert sent.call is None
     assert sent.call_ref is not None
     assert LlmCall.model_validate_json(shelf.held[0]).messages[0].content == "x" * 5_000
+    small = encoder(shelf).encode([task()], 4, nothing)[0]
+    assert record.ref == small.ref == (4, Flight("task/j/s/0", 2, 1_000)), "what is kept of a task that is out"
 
 
 def test_what_no_topic_takes_is_refused_before_the_transaction() -> None:
