@@ -95,7 +95,14 @@ class FinishedTasks:
         if type(output) is bytes:
             kept = from_json(output)
             output, ref = (None, ObjectRef(**kept)) if mark & _REFERENCE else (kept, None)
-        return _record(mark >> _FLAG_BITS, chunk.at_ms[at], output, ref, bool(mark & _TRUNCATED))
+        return TaskRecord(
+            TaskStatus.DONE,
+            mark >> _FLAG_BITS,
+            chunk.at_ms[at],
+            output=output,
+            output_ref=ref,
+            truncated=bool(mark & _TRUNCATED),
+        )
 
     def drop(self, key: str) -> None:
         """Forget what is kept under a key, if anything is."""
@@ -143,25 +150,6 @@ _OTHERS = tuple(each.name for each in fields(TaskRecord) if each.name not in _KE
 _others = attrgetter(*_OTHERS)
 _PLAIN = _others(TaskRecord(TaskStatus.DONE, 1, 0))
 """What the fields that a chunk has no room for are in a record that it takes."""
-_set_attempt, _set_at_ms, _set_output, _set_ref, _set_truncated = (getattr(TaskRecord, name).__set__ for name in _KEPT)
-_set_others = tuple((getattr(TaskRecord, name).__set__, value) for name, value in zip(_OTHERS, _PLAIN, strict=True))
-
-
-def _record(attempt: int, at_ms: int, output: Any, ref: ObjectRef | None, truncated: bool) -> TaskRecord:
-    """Return a record of a task that is done.
-
-    Slot by slot, as the constructor of a frozen dataclass takes three times as long: a step is gathered by asking for
-    each of its records.
-    """
-    made = object.__new__(TaskRecord)
-    _set_attempt(made, attempt)
-    _set_at_ms(made, at_ms)
-    _set_output(made, output)
-    _set_ref(made, ref)
-    _set_truncated(made, truncated)
-    for set_slot, value in _set_others:
-        set_slot(made, value)
-    return made
 
 
 def _index(text: str) -> int | None:

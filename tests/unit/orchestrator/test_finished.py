@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
 from dataclasses import fields, replace
 from typing import Any
 
@@ -124,6 +126,25 @@ def test_a_finished_task_whose_id_is_used_again_is_live_again() -> None:
     made.load([(KEY, again)], 2)  # Another instance had the partition meanwhile.
     assert (len(made), made.counters.tasks, made.get(KEY)) == (1, 1, again)
     assert made.timers.take(9) == KEY
+
+
+@pytest.mark.parametrize("output", ["a note of some length", {"label": "spam", "score": 0.5, "why": ["a", "b"]}])
+def test_a_finished_task_takes_at_most_100_bytes_beside_its_output(output: object) -> None:
+    """A million of them take 100 MB; as a record with its key each took 350 and more."""
+    made, count = PartitionStore(0, World().environment), 20 * CHUNK
+    tracemalloc.start()
+    try:
+        for start in range(0, count, CHUNK):
+            keys = [task_key("a-job-with-a-name", "work", index) for index in range(start, start + CHUNK)]
+            copies = [json.loads(json.dumps(output)) for _ in keys]
+            made.put({key: replace(DONE, output=copy) for key, copy in zip(keys, copies, strict=True)}, "j")
+            made.commit()
+            del keys, copies
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(made) == count
+    assert taken / count - len(json.dumps(output)) <= 100
 
 
 def test_finished_tasks_of_a_job_that_is_not_there_are_orphans() -> None:
