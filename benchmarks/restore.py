@@ -38,7 +38,7 @@ def run(quick: bool) -> Report:
                 os.kill(here.pid(name), signal.SIGKILL)
                 name = f"restored-{number}-{again}"
                 here.start(name, ["headrace.orchestrator", "--slot", "orchestrator-0"], here.environment, 0)
-                found = _restored(here, name)
+                found = restored(here, name)
                 assert found["tasks"] == tasks, found
                 seconds.append(found["seconds"])
             figures[f"live_{tasks}"] = {"bar_s": bar_s, "max_s": max(seconds), "min_s": min(seconds), **found}
@@ -73,7 +73,7 @@ def _dispatch(here: Deployment, tasks: int, name: str, orchestrator: str) -> Non
     time.sleep(2.0)
 
 
-def _restored(here: Deployment, name: str) -> dict[str, Any]:
+def restored(here: Deployment, name: str) -> dict[str, Any]:
     """Return what a process's log says of its restore: from its partitions' assignment until it works them all."""
     log = Path(next(status.log for status in here.supervisor.status() if status.name == name))
     partitions = here.settings.topics.partitions
