@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fairness, fanout, idle, latency, raw, restore, size, slow_calls, takeover
+from benchmarks import decisions, fairness, fanout, idle, jobs, latency, raw, restore, size, slow_calls, takeover
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "raw": raw.run,
     "latency": latency.run,
     "slow-calls": slow_calls.run,
+    "jobs": jobs.run,
     "decisions": decisions.run,
     "idle": idle.run,
     "fairness": fairness.run,

@@ -108,6 +108,17 @@ class PingPong:
         rate = {"transactions_per_s": round(known["transactions"] / self._seconds, 1)}
         return {**rate, **{name: known[name] for name in ("transaction_ms", "transaction_mean_ms")}}
 
+    def many(self, jobs: int, timeout_s: float = 60.0) -> float:
+        """Send jobs round, all at once; return the seconds until every outcome is read."""
+        began, read = time.perf_counter(), 0
+        for _ in range(jobs):
+            self._producer.produce(self._jobs, self._value, JOB.encode(), HOME)
+            self._producer.poll(0)
+        while read < jobs:
+            assert time.perf_counter() - began < timeout_s, f"{read} of {jobs} outcomes came"
+            read += sum(message.error() is None for message in self._consumer.consume(1_000, 0.05))
+        return time.perf_counter() - began
+
     def close(self) -> None:
         """Close both clients."""
         self._producer.close()

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.deployment import Deployment, deployment
+from benchmarks.finished import finished_items
 from benchmarks.memory import forget_peak, peak_mb, resident_mb
 from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
 from benchmarks.restore import restored
-from benchmarks.state_log import StateLog, keep_all, read_state, settled_end, state_end
+from benchmarks.state_log import StateLog, StateTopic
 from headrace.console.client import HeadraceClient
 from headrace.schemas.ids import home_partition
 from headrace.schemas.messages import ItemsRef, JobStatus
@@ -43,41 +44,45 @@ EXTRA = {
     "HEADRACE_ORCHESTRATOR__POOL_WINDOW": "1000000",
     "HEADRACE_OBJECTS__CACHE_BYTES": "16777216",  # Parts of the items, and full soon: no item is looked at for it.
 }
-MARKS = (0.6, 0.95)
-"""Shares of a job at which the orchestrator's memory is noted, to see what finished items take."""
+FROM = 0.3
+"""Share of a job from which on its orchestrator's memory is looked at, to see what finished items take."""
 ORCHESTRATOR = "orchestrator-0"
 WAIT_S = 3_600.0
 
 
 def run(quick: bool) -> Report:
-    """Jobs of up to a hundred thousand tasks."""
-    return measure(SIZES, rounds=1 if quick else 3)
+    """Jobs of up to a hundred thousand tasks; with ``quick``, memory and restore of up to ten thousand."""
+    return measure(SIZES, SIZES[:2] if quick else SIZES, rounds=1 if quick else 3)
 
 
 def run_million(quick: bool) -> Report:
     """The same, with a job of a million: a quarter of an hour, so once."""
     del quick
-    return measure((*SIZES, MILLION), rounds=1)
+    sizes = (*SIZES, MILLION)
+    return measure(sizes, sizes, rounds=1)
 
 
-def measure(sizes: Sequence[int], *, rounds: int) -> Report:
+def measure(sizes: Sequence[int], watched_sizes: Sequence[int], *, rounds: int) -> Report:
     """Measure memory and restore in one deployment, and what a task costs in another whose log is kept whole."""
     with deployment(workers={"noop": 1}, extra=EXTRA) as here, HeadraceClient(here.settings) as client:
         jobs = Jobs(here, client)
-        memory = {size: memory_of(jobs, size) for size in sizes}
-        half_way = restore(jobs, sizes[-1])
+        memory = {size: memory_of(jobs, size) for size in watched_sizes}
+        half_way = restore(jobs, watched_sizes[-1])
     with deployment(workers={"noop": 1}, extra=EXTRA) as here, HeadraceClient(here.settings) as client:
-        keep_all(here.settings)
         jobs = Jobs(here, client)
+        jobs.state.keep_all()
         live = window(jobs)
+        work(jobs, Case(SIZES[0]), "warm-small", read=False)
+        work(jobs, Case(SIZES[1]), "warm", read=False)
         cases = [Case(size) for size in sizes]
         for number in range(rounds):
-            for case in cases:
+            for case in cases if number % 2 else reversed(cases):
                 work(jobs, case, f"round-{number}-{case.size}", read=number == 0)
     return Report(
         {
-            **{f"tasks_{case.size}": {**case.figures(), **memory[case.size]} for case in cases},
+            **{f"tasks_{case.size}": {**case.figures(), **memory.get(case.size, {})} for case in cases},
             "window": live,
+            "finished": finished_items(),
             "restore_half_way": half_way,
         },
         {
@@ -98,7 +103,7 @@ class Jobs:
     """Runs jobs of a size."""
 
     def __init__(self, here: Deployment, client: HeadraceClient) -> None:
-        self.here, self.client = here, client
+        self.here, self.client, self.state = here, client, StateTopic(here.settings)
         self._items: dict[int, ItemsRef] = {}
         self.orchestrator = ORCHESTRATOR
         self.run(SIZES[0], "warm")
@@ -191,19 +196,17 @@ def work(jobs: Jobs, case: Case, name: str, *, read: bool) -> None:
     here, size = jobs.here, case.size
     names = [f"{name}-{number}" for number in range(case.jobs)]
     jobs.items(size)
-    homes = dict.fromkeys(jobs.home(each) for each in names)
-    starts = {home: state_end(here.settings, home) for home in homes} if read else {}
+    starts = jobs.state.ends(dict.fromkeys(jobs.home(each) for each in names))
     cpu, began = here.cpu_seconds(jobs.orchestrator), time.perf_counter()
     for each in names:
         jobs.submit(size, each)
     for each in names:
         jobs.check(size, each)
     case.wall_us.append((time.perf_counter() - began) / case.tasks * 1e6)
-    for home in homes:
-        settled_end(here.settings, home)  # Its records are tombstoned: a cost of the job, too.
+    jobs.state.settled(starts)  # Their records are tombstoned: a cost of the jobs, too.
     case.cpu_us.append((here.cpu_seconds(jobs.orchestrator) - cpu) / case.tasks * 1e6)
-    for home, start in starts.items():
-        case.log = case.log.plus(read_state(here.settings, home, start))
+    if read:
+        case.log = jobs.state.read(starts)
     if case.jobs == 1:
         case.alone_us.append(case.wall_us[-1])
         return
@@ -217,15 +220,15 @@ def work(jobs: Jobs, case: Case, name: str, *, read: bool) -> None:
 
 def window(jobs: Jobs) -> dict[str, float]:
     """Have tasks lie on their topic, and look at what each takes in memory and on ``state``."""
-    settings, home, idle = jobs.here.settings, jobs.home("window"), resident_mb(jobs.pid)
-    start, before = state_end(settings, home), jobs.dispatched()
+    idle, home, before = resident_mb(jobs.pid), jobs.home("window"), jobs.dispatched()
+    starts = jobs.state.ends([home])
     jobs.client.submit(WIDE, {"items": list(range(LIVE))}, job_id="window")
     jobs.wait(before + LIVE)
-    settled_end(settings, home)
-    taken, log = resident_mb(jobs.pid) - idle, read_state(settings, home, start)
+    jobs.state.settled([home])
+    taken, log = resident_mb(jobs.pid) - idle, jobs.state.read(starts)
     jobs.client.cancel("window")
     jobs.client.outcome("window", timeout_s=60)
-    settled_end(settings, home)
+    jobs.state.settled([home])
     return {
         "tasks": LIVE,
         "memory_bytes_per_task": round(taken * 2**20 / LIVE, 1),
@@ -238,27 +241,27 @@ def memory_of(jobs: Jobs, size: int) -> dict[str, float]:
     jobs.items(size)
     idle = resident_mb(jobs.pid)
     forget_peak(jobs.pid)
-    with watched(jobs, size) as seen:
+    with watched(jobs) as seen:
         jobs.run(size, f"memory-{size}")
     peak = peak_mb(jobs.pid)
     found = {"idle_mb": idle, "peak_mb": peak, "peak_kb_per_task": round((peak - idle) * 1_024 / size, 3)}
-    if len(seen) == len(MARKS) and size >= SIZES[-1]:  # Below that it is lost in what a batch takes.
+    if size >= MILLION:  # Below that it is lost in what batches take, and tasks of which the groups were not asked yet.
         output = statistics.mean(len(text(number)) for number in range(size))
-        finished = (seen[MARKS[1]] - seen[MARKS[0]]) * 2**20 / (size * (MARKS[1] - MARKS[0]))
+        grown = [sample for sample in seen if sample[0] > FROM * size]
+        finished = statistics.linear_regression(*zip(*grown, strict=True)).slope * 2**20
         found |= {"output_bytes": round(output, 1), "finished_bytes_beside_output": round(finished - output, 1)}
     return found
 
 
 @contextmanager
-def watched(jobs: Jobs, size: int) -> Iterator[dict[float, float]]:
-    """Note the orchestrator's memory at some points of a job."""
-    seen: dict[float, float] = {}
+def watched(jobs: Jobs) -> Iterator[list[tuple[float, float]]]:
+    """Note how many tasks are dispatched, and what the orchestrator has resident, in megabytes."""
+    seen: list[tuple[float, float]] = []
     ended, start, pid = threading.Event(), jobs.dispatched(), jobs.pid
 
     def watch() -> None:
-        while not ended.wait(0.1):
-            share = (jobs.dispatched() - start) / size
-            seen.update({mark: resident_mb(pid) for mark in MARKS if share >= mark and mark not in seen})
+        while not ended.wait(0.2):
+            seen.append((jobs.dispatched() - start, resident_mb(pid)))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, TopicPartition
@@ -30,16 +31,7 @@ class StateLog:
     finished: list[int] = field(default_factory=list)
     """The same of tasks that are done, their outputs included."""
     transactions: list[int] = field(default_factory=list)
-    """How many records each wrote."""
-
-    def plus(self, other: StateLog) -> StateLog:
-        """Return both together."""
-        return StateLog(
-            self.bytes + other.bytes,
-            self.live + other.live,
-            self.finished + other.finished,
-            self.transactions + other.transactions,
-        )
+    """How many records each wrote to a partition."""
 
     def figures(self, tasks: int) -> dict[str, float | int]:
         """Return what a task and what a transaction wrote."""
@@ -51,54 +43,62 @@ class StateLog:
         }
 
 
-def keep_all(settings: Settings) -> None:
-    """Have no record compacted away before it is read here."""
-    lags = {"min.compaction.lag.ms": KEEP_MS, "max.compaction.lag.ms": 2 * KEEP_MS}
-    entries = [ConfigEntry(name, str(ms), incremental_operation=AlterConfigOpType.SET) for name, ms in lags.items()]
-    topic = ConfigResource(ResourceType.TOPIC, settings.topic_names.state, incremental_configs=entries)
-    admin: AdminClient = admin_client(settings)
-    for changed in admin.incremental_alter_configs([topic]).values():
-        changed.result(timeout=10)
+class StateTopic:
+    """Topic ``state`` of a deployment."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._name = settings, settings.topic_names.state
+        self._admin: AdminClient = admin_client(settings)
 
-def state_end(settings: Settings, partition: int) -> int:
-    """Return where the log of a partition ends now."""
-    place = (settings.topic_names.state, partition)
-    return ends(admin_client(settings), [place])[place]
+    def keep_all(self) -> None:
+        """Have no record compacted away before it is read here."""
+        lags = {"min.compaction.lag.ms": KEEP_MS, "max.compaction.lag.ms": 2 * KEEP_MS}
+        entries = [ConfigEntry(name, str(ms), incremental_operation=AlterConfigOpType.SET) for name, ms in lags.items()]
+        topic = ConfigResource(ResourceType.TOPIC, self._name, incremental_configs=entries)
+        for changed in self._admin.incremental_alter_configs([topic]).values():
+            changed.result(timeout=10)
 
+    def ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return where the logs of partitions end now."""
+        return {p: end for (_, p), end in ends(self._admin, [(self._name, p) for p in partitions]).items()}
 
-def settled_end(settings: Settings, partition: int) -> int:
-    """Return where the log of a partition ends once nothing more is written to it."""
-    end, since = state_end(settings, partition), time.monotonic()
-    while time.monotonic() - since < QUIET_S:
-        time.sleep(0.1)
-        if (now := state_end(settings, partition)) != end:
-            end, since = now, time.monotonic()
-    return end
+    def settled(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return where the logs of partitions end once nothing more is written to them."""
+        partitions = list(partitions)
+        found, since = self.ends(partitions), time.monotonic()
+        while time.monotonic() - since < QUIET_S:
+            time.sleep(0.05)
+            if (now := self.ends(partitions)) != found:
+                found, since = now, time.monotonic()
+        return found
 
-
-def read_state(settings: Settings, partition: int, start: int) -> StateLog:
-    """Read a partition's log from an offset to its end. Markers between transactions take offsets."""
-    found, before, end = StateLog(), -2, state_end(settings, partition)
-    consumer = Consumer({**reader_config(settings, "benchmark"), "fetch.wait.max.ms": 10})
-    deadline = time.monotonic() + READ_S
-    try:
-        consumer.assign([TopicPartition(settings.topic_names.state, partition, start)])
-        at = start
-        while at < end:
-            assert time.monotonic() < deadline, f"{at} of {end} records were read"
-            for message in consumer.consume(5_000, 0.2):
-                at = (message.offset() or 0) + (message.error() is None)
-                if message.error() is None:
-                    _take(found, message.key() or b"", message.value() or b"")
-                    if message.offset() == before + 1:
-                        found.transactions[-1] += 1
-                    else:
-                        found.transactions.append(1)
-                    before = message.offset() or 0
-    finally:
-        consumer.close()
-    return found
+    def read(self, starts: Mapping[int, int]) -> StateLog:
+        """Read the logs of partitions from these offsets to their ends, which must be settled."""
+        found, left = StateLog(), {p: end for p, end in self.ends(starts).items() if end > starts[p]}
+        latest: dict[int, tuple[int, int]] = {}
+        """By partition, the last offset, and which transaction it was of; markers between them take offsets."""
+        consumer = Consumer({**reader_config(self._settings, "benchmark"), "fetch.wait.max.ms": 10})
+        deadline = time.monotonic() + READ_S
+        try:
+            consumer.assign([TopicPartition(self._name, p, starts[p]) for p in left])
+            while left:
+                assert time.monotonic() < deadline, f"not read to their ends: {left}"
+                for message in consumer.consume(10_000, 0.1):
+                    p, offset = message.partition() or 0, message.offset() or 0
+                    if message.error() is None:
+                        _take(found, message.key() or b"", message.value() or b"")
+                        before, number = latest.get(p, (-2, -1))
+                        if before != offset - 1:
+                            number = len(found.transactions)
+                            found.transactions.append(0)
+                        found.transactions[number] += 1
+                        latest[p] = offset, number
+                        offset += 1
+                    if p in left and offset >= left[p]:
+                        del left[p]
+        finally:
+            consumer.close()
+        return found
 
 
 def _take(found: StateLog, key: bytes, value: bytes) -> None:
