@@ -13,9 +13,11 @@ from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
 
+from benchmarks.broker_counts import BrokerCounts, Tally
 from benchmarks.deployment import Deployment, deployment
 from benchmarks.raw import RawLoops
 from benchmarks.report import Report, paired, spread
+from benchmarks.transactions import TransactionTally
 from headrace.runtime.kafka import producer_config, reader_config
 from headrace.schemas.ids import home_partition
 
@@ -28,8 +30,8 @@ PROCESSES = {"orchestrator": "orchestrator-0", "worker": "worker-noop-0"}
 def run(quick: bool) -> Report:
     """Run rounds of both by turns; a ratio is of the two in one round."""
     jobs, rounds = (2_000, 3) if quick else (10_000, 5)
-    with deployment(workers={"noop": 1}) as here:
-        ours, loops = Jobs(here), RawLoops(here, minimal=True)
+    with deployment(workers={"noop": 1}) as here, BrokerCounts(here.broker_pid) as broker:
+        ours, loops, refused = Jobs(here, broker), RawLoops(here, minimal=True), Tally(broker)
         with loops.ping_pong() as ball:
             for _ in range(2):
                 ours.run(WARM)
@@ -38,10 +40,14 @@ def run(quick: bool) -> Report:
             bare: list[float] = []
             for _ in range(rounds):
                 ours.run(jobs)
-                bare.append(jobs / ball.many(jobs))
+                with refused.counting():
+                    bare.append(jobs / ball.many(jobs))
         ours.close()
     return Report(
-        {"headrace": ours.figures(), "raw": {"jobs": jobs, **spread(bare, "jobs_per_s")}},
+        {
+            "headrace": ours.figures(),
+            "raw": {"jobs": jobs, **spread(bare, "jobs_per_s"), **ball.figures(), **refused.figures()},
+        },
         {"raw": paired(ours.rates, bare)},
     )
 
@@ -49,8 +55,8 @@ def run(quick: bool) -> Report:
 class Jobs:
     """Submits jobs and reads their outcomes."""
 
-    def __init__(self, here: Deployment) -> None:
-        self._here = here
+    def __init__(self, here: Deployment, broker: BrokerCounts) -> None:
+        self._here, self._broker = here, broker
         settings = here.settings
         self._names, self._partitions = settings.topic_names, settings.topics.partitions
         self._producer: Any = Producer({**producer_config(settings, "jobs"), "queue.buffering.max.messages": 1_000_000})
@@ -67,11 +73,21 @@ class Jobs:
         self.rates: list[float] = []
         self._jobs = 0
         self._spent: dict[str, float] = {}
+        self._transactions = TransactionTally(self._here, self._broker)
 
     def run(self, jobs: int) -> None:
         """Run jobs, all at once."""
-        name, before = uuid.uuid4().hex[:8], self._used()
-        began = time.perf_counter()
+        before = self._used()
+        with self._transactions.counting():
+            began = time.perf_counter()
+            self._submit_and_read(jobs, uuid.uuid4().hex[:8])
+            self.rates.append(jobs / (time.perf_counter() - began))
+        time.sleep(0.5)  # What is left to be tombstoned is a cost of the jobs.
+        self._jobs += jobs
+        for process, now in self._used().items():
+            self._spent[process] = self._spent.get(process, 0.0) + now - before[process]
+
+    def _submit_and_read(self, jobs: int, name: str) -> None:
         for number in range(jobs):
             job_id = f"{name}-{number}"
             value = json.dumps({"job_id": job_id, "workflow": WORKFLOW, "input": {"word": job_id}})
@@ -79,12 +95,6 @@ class Jobs:
             self._producer.produce(self._names.jobs, value, job_id, home)
             self._producer.poll(0)
         self._read(jobs, name)
-        seconds = time.perf_counter() - began
-        time.sleep(0.5)  # What is left to be tombstoned is a cost of the jobs.
-        self.rates.append(jobs / seconds)
-        self._jobs += jobs
-        for figure, now in {**self._used(), "seconds": seconds}.items():
-            self._spent[figure] = self._spent.get(figure, 0.0) + now - before.get(figure, 0.0)
 
     def _read(self, jobs: int, name: str) -> None:
         """Read one outcome of each job."""
@@ -105,18 +115,12 @@ class Jobs:
             "jobs": self._jobs // len(self.rates),
             **spread(self.rates, "jobs_per_s"),
             **{f"{name}_cpu_us_per_job": round(spent[name] / self._jobs * 1e6, 1) for name in PROCESSES},
-            "jobs_per_transaction": round(self._jobs / spent["transactions"], 1),
-            "transactions_per_s": round(spent["transactions"] / spent["seconds"], 1),
-            "transaction_ms": round(spent["transaction_s"] / spent["transactions"] * 1e3, 2),
+            "jobs_per_transaction": round(self._jobs / max(self._transactions.count, 1), 1),
+            **self._transactions.figures(),
         }
 
     def _used(self) -> dict[str, float]:
-        metric = "headrace_transaction_seconds"
-        return {
-            **{name: self._here.cpu_seconds(process) for name, process in PROCESSES.items()},
-            "transactions": self._here.metric(PROCESSES["orchestrator"], f"{metric}_count"),
-            "transaction_s": self._here.metric(PROCESSES["orchestrator"], f"{metric}_sum"),
-        }
+        return {name: self._here.cpu_seconds(process) for name, process in PROCESSES.items()}
 
     def close(self) -> None:
         """Close both clients."""

@@ -26,7 +26,9 @@ class TransactionTally:
         self._here, self._process = here, process
         self._broker = Tally(broker)
         self._buckets: dict[float, float] = {}
-        self._count = self._seconds = self._wall_s = 0.0
+        self.count = 0.0
+        """Transactions so far."""
+        self._seconds = self._wall_s = 0.0
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -37,7 +39,7 @@ class TransactionTally:
             yield
             self._wall_s += time.perf_counter() - began
         now_buckets, now_count, now_seconds = self._read()
-        self._count += now_count - count
+        self.count += now_count - count
         self._seconds += now_seconds - seconds
         for bound, number in now_buckets.items():
             self._buckets[bound] = self._buckets.get(bound, 0.0) + number - buckets.get(bound, 0.0)
@@ -50,9 +52,9 @@ class TransactionTally:
     def figures(self) -> dict[str, float | int | str]:
         """Return the figures of all blocks so far. ``transaction_ms`` is a median, read from the metric's buckets."""
         return {
-            "transactions_per_s": round(self._count / self._wall_s, 1),
+            "transactions_per_s": round(self.count / self._wall_s, 1),
             "transaction_ms": round(quantile(self._buckets, 0.5) * 1e3, 2),
-            "transaction_mean_ms": round(self._seconds / max(self._count, 1) * 1e3, 2),
+            "transaction_mean_ms": round(self._seconds / max(self.count, 1) * 1e3, 2),
             **self._broker.figures(),
         }
 
