@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fairness, fanout, idle, jobs, latency, raw, restore, size, slow_calls, takeover
+from benchmarks import decisions, fairness, fanout, idle, jobs, latency, raw, restore, scale, size, slow_calls, takeover
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "decisions": decisions.run,
     "idle": idle.run,
     "fairness": fairness.run,
+    "scale": scale.run,
     "size": size.run,
     "size-million": size.run_million,
     "restore": restore.run,

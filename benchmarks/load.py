@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -131,19 +131,22 @@ class Arrivals:
 
 def read(here: Deployment, topic: str) -> list[Any]:
     """Return everything committed on a topic, up to its end now."""
+    return list(messages(here, topic))
+
+
+def messages(here: Deployment, topic: str) -> Iterator[Any]:
+    """Yield everything committed on a topic, up to its end now; in order within each partition."""
     consumer = Consumer(reader_config(here.settings, "load-reader"))
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         ended: set[int] = set()
-        found: list[Any] = []
         deadline = time.monotonic() + 60
         while len(ended) < len(partitions) and time.monotonic() < deadline:
             for message in consumer.consume(10_000, 0.2):
                 if message.error() is None:
-                    found.append(message)
+                    yield message
                 else:
                     ended.add(message.partition() or 0)
-        return found
     finally:
         consumer.close()
