@@ -7,8 +7,8 @@ each partition, have 256 tasks out each (the default) and never end meanwhile: s
 work everywhere else.
 
 Replicas are added while all this runs: first orchestrators, then workers. The time without progress is read from the
-records afterwards: the longest gap between two results of all, and between two records of one partition, since a
-partition that changes hands stands still while the others go on.
+records afterwards: the longest gap between two results of all, and between two tasks that were dispatched for one home
+partition, since one that changes hands stands still while the others go on. The same gaps of steady times are beside.
 """
 
 from __future__ import annotations
@@ -142,16 +142,14 @@ def _submit(here: Deployment, client: HeadraceClient) -> None:
 
 
 def _gaps(here: Deployment, spans: Mapping[str, Span]) -> dict[str, dict[str, int]]:
-    """Return the longest gaps in each span: of all results; of each home's dispatches; of each task partition's calls."""
+    """Return the longest gaps in each span."""
     topics = here.settings.topic_names
-    results = _stamps(here, topics.results, lambda message: 0)
+    results = _stamps(here, topics.results, lambda _: 0)
     tasks = _stamps(here, topics.tasks(POOL, Lane.BATCH), _home)
-    calls = _stamps(here, topics.attempts(POOL), lambda message: int(message.partition()))
     return {
         name: {
             "no_result_ms": longest_gap(results, span),
             "no_dispatch_of_a_partition_ms": longest_gap(tasks, span),
-            "no_call_of_a_partition_ms": longest_gap(calls, span),
         }
         for name, span in spans.items()
     }
@@ -172,9 +170,8 @@ def longest_gap(stamps: Stamps, span: Span) -> int:
     """Return the longest time between two neighbouring records of one partition that reaches into a span, in ms."""
     begin, end = span
     pairs = (pair for row in stamps.values() for pair in pairwise(row))
-    return max(
-        (after - before for before, after in pairs if after > begin and before < end), default=round(end - begin)
-    )
+    gaps = [after - before for before, after in pairs if after > begin and before < end]
+    return max(gaps, default=round(end - begin))
 
 
 # ── Figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,6 +16,8 @@ from benchmarks.peers import debian, venv
 from benchmarks.peers.contest import FAN_OUT, LATENCY, Contest, Entry
 from benchmarks.peers.turns import celery, dramatiq
 from benchmarks.report import Report, paired, spread
+from benchmarks.scale import REPLICAS, Course, longest_gap
+from benchmarks.scale import report as scale_report
 from benchmarks.transactions import quantile
 
 from headrace.schemas.errors import DependencyUnavailable
@@ -167,3 +169,16 @@ def test_a_peer_waits_for_each_of_its_processes() -> None:
     assert len(celery("two", 2, "solo").workers) == 2
     assert len(celery("two", 2, "prefork").workers) == 1
     assert dramatiq("two", 2, 8).ready_lines == 2
+
+
+def test_the_time_without_progress_is_the_longest_gap_of_one_partition_that_reaches_into_the_span() -> None:
+    stamps = {0: [0, 90, 100, 400, 410], 1: [0, 50, 150, 250, 350, 600]}
+    assert longest_gap(stamps, (120, 300)) == 300
+    assert longest_gap(stamps, (401, 409)) == 250
+    assert longest_gap({0: [0, 90, 100]}, (95, 99)) == 10
+    assert longest_gap({0: [5]}, (0, 30)) == 30, "nothing came"
+
+
+def test_a_speed_up_is_the_median_of_each_deployments_own() -> None:
+    courses = [Course(dict(zip(REPLICAS, rates, strict=True))) for rates in ((10, 20, 40), (20, 30, 60), (10, 18, 30))]
+    assert scale_report(courses).ratios == {"speedup_2": 1.8, "speedup_4": 3.0}
