@@ -22,17 +22,20 @@ BARS = {"cpu_percent": 2.0, "rss_mb": 90.0, "start_s": 1.5}
 
 
 def run(quick: bool) -> Report:
-    """Start and stop each process several times, then leave them alone and look."""
+    """Start and stop each process several times, then leave them alone and look.
+
+    The first start on a new broker stands apart: Kafka makes its own topics for groups and transactions then.
+    """
     rounds, seconds = (3, 15.0) if quick else (7, 60.0)
     with deployment(workers={}, orchestrators=0) as here:
         starts: dict[str, list[float]] = {role: [] for role in MODULES}
-        for number in range(rounds):
+        for number in range(rounds + 1):
             for role in MODULES:
                 starts[role].append(start(here, f"{role}-{number}", role))
-            if number < rounds - 1:
+            if number < rounds:
                 for role in reversed(MODULES):
                     here.supervisor.stop(f"{role}-{number}")
-        names = {role: f"{role}-{rounds - 1}" for role in MODULES}
+        names = {role: f"{role}-{rounds}" for role in MODULES}
         time.sleep(SETTLE_S)
         before, began = {role: here.cpu_seconds(name) for role, name in names.items()}, time.monotonic()
         time.sleep(seconds)
@@ -42,7 +45,8 @@ def run(quick: bool) -> Report:
                 role: {
                     "cpu_percent": round((here.cpu_seconds(name) - before[role]) / passed * 100, 2),
                     "rss_mb": resident_mb(here.pid(name)),
-                    **spread(starts[role], "start_s", digits=2),
+                    **spread(starts[role][1:], "start_s", digits=2),
+                    "first_start_s": round(starts[role][0], 2),
                     **{f"bar_{figure}": bar for figure, bar in BARS.items()},
                     "looked_s": round(passed),
                 }
