@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json
@@ -29,6 +30,7 @@ from headrace.orchestrator.core.state import (
     TaskRecord,
     TaskStatus,
     WorkflowRecord,
+    fields_besides,
 )
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
@@ -48,17 +50,13 @@ _text = json.encoder.encode_basestring
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
+_others = attrgetter(*fields_besides("status", "attempt", "at_ms", "output"))
+_NOTHING = _others(TaskRecord(TaskStatus.LIVE, 1, 0))
+
+
 def _is_plain(record: TaskRecord) -> bool:
     """Whether a task has nothing but its status and perhaps a text, as nearly all: that needs no encoder."""
-    return (
-        (record.output is None or type(record.output) is str)
-        and record.due_ms is None
-        and record.output_ref is None
-        and record.failure is None
-        and record.reserved is None
-        and not (record.truncated or record.free or record.owed or record.history)
-        and record.edit is None
-    )
+    return (record.output is None or type(record.output) is str) and _others(record) == _NOTHING
 
 
 def _plain(record: StateRecord) -> Any:

@@ -17,7 +17,7 @@ key                         record
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -285,6 +285,11 @@ class TaskRecord:
     def ended(self) -> bool:
         """Whether nothing more will come of it."""
         return self.status in (TaskStatus.DONE, TaskStatus.FAILED)
+
+
+def fields_besides(*named: str) -> tuple[str, ...]:
+    """Return the fields of a task's record but those named: what a short form of it must not leave out unseen."""
+    return tuple(each.name for each in fields(TaskRecord) if each.name not in named)
 
 
 @value_object(frozen=True, slots=True)

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from headrace.orchestrator.core.state import TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import TaskRecord, TaskStatus, fields_besides
 from headrace.schemas.messages import ObjectRef
 
 CHUNK = 256
@@ -146,7 +145,7 @@ class FinishedTasks:
 
 
 _KEPT = ("attempt", "at_ms", "output", "output_ref", "truncated")
-_OTHERS = tuple(each.name for each in fields(TaskRecord) if each.name not in _KEPT)
+_OTHERS = fields_besides(*_KEPT)
 _others = attrgetter(*_OTHERS)
 _PLAIN = _others(TaskRecord(TaskStatus.DONE, 1, 0))
 """What the fields that a chunk has no room for are in a record that it takes."""

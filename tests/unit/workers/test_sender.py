@@ -68,9 +68,10 @@ def test_after_its_bound_the_worker_ends_with_a_clear_error_and_nothing_was_fini
 
 
 class Producer:
-    """A producer that answers at once, as it is told to."""
+    """A producer that answers at once, as it is told to; while it is held, only when it is released."""
 
     def __init__(self, config):
+        self.held = False
         self.errors = {}
         self.produced = []
         self.due = []
@@ -80,9 +81,9 @@ class Producer:
         self.due.append((on_delivery, len(self.produced) - 1, self.errors.pop(topic, None)))
 
     def poll(self, timeout):
-        if not self.due:
+        if not self.due or self.held:
             time.sleep(0.005)
-        while self.due:
+        while self.due and not self.held:
             told, offset, error = self.due.pop(0)
             told(error, SimpleNamespace(offset=lambda offset=offset: offset))
 
@@ -114,6 +115,32 @@ def test_a_delivery_is_finished_once_with_the_place_of_its_first_record(answered
     wait_for(lambda: finished)
     assert finished == [0]
     assert sender.close(1)
+
+
+def test_what_is_answered_while_others_are_on_their_way_goes_together_once_they_arrived(answered, monkeypatch):
+    monkeypatch.setattr(sender_module, "HOLD_S", 60.0)
+    sender, _ = answered
+    producer, finished = sender._producer, []
+    producer.held = True
+    for number in range(5):
+        sender.send(RECORD._replace(value=b"%d" % number), finish=finished.append, kind="answer")
+    time.sleep(0.05)
+    assert [value for _, value in producer.produced] == [b"0"], "a lone answer waits for nobody"
+    assert sender.outstanding == 5
+    producer.held = False
+    wait_for(lambda: len(finished) == 5)
+    assert [value for _, value in producer.produced] == [b"0", b"1", b"2", b"3", b"4"]
+    assert sender.close(1)
+
+
+def test_what_hangs_holds_up_the_others_for_a_moment_only(answered):
+    sender, _ = answered
+    sender._producer.held = True
+    for number in range(3):
+        sender.send(RECORD._replace(value=b"%d" % number), finish=lambda _: None, kind="answer")
+    wait_for(lambda: len(sender._producer.produced) == 3)
+    assert sender.outstanding == 3
+    sender._producer.held = False
 
 
 def test_a_record_that_kafka_refuses_for_the_moment_is_sent_again_and_then_finished(answered):
