@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, Consumer, KafkaException, TopicPartition
 
 from headrace.runtime import metrics
 from headrace.schemas.messages import Lane
@@ -116,9 +117,12 @@ class LanePartitions:
         """
         if not len(self.openings):
             return
-        for opened in self.openings.advance(consumer):
-            self._take_over(consumer, opened)
+        opened = self.openings.advance(consumer)
+        for one in opened:
+            self._take_over(consumer, one)
         self.pause_or_resume(consumer)
+        for one in opened:
+            self._wake(consumer, one)
 
     def settle(self) -> None:
         """Take over what was begun, done and let go since the last call."""
@@ -161,6 +165,15 @@ class LanePartitions:
         self.assignments[opened.partition] = Assignment(opened.partition, epoch, self._lease)
         if opened.slipped:
             start = OFFSET_BEGINNING if opened.committed is None else opened.committed
+            consumer.seek(TopicPartition(self._topic, opened.partition, start))
+
+    def _wake(self, consumer: Consumer, opened: Opened) -> None:
+        """Have a partition fetched at once: a client that has nothing else to fetch looks again only after a second.
+
+        librdkafka 2.16 tells its broker's thread of a seek, and not that a partition is read again (measured).
+        """
+        start = OFFSET_BEGINNING if opened.committed is None else opened.committed
+        with suppress(KafkaException):  # It does not fetch at all yet; then it begins by itself.
             consumer.seek(TopicPartition(self._topic, opened.partition, start))
 
     def _wait_for(self, gone: list[Assignment]) -> None:

@@ -137,6 +137,7 @@ class FakeGroup:
         self.commits = []
         self.told = []
         self.positions = {}
+        self.seek_failure = None
 
     def committed(self, wanted, *, timeout):
         if self.committed_failures:
@@ -159,9 +160,12 @@ class FakeGroup:
     def position(self, wanted):
         return [TopicPartition(self.topic, one.partition, self.positions.get(one.partition, -1001)) for one in wanted]
 
+    def seek(self, part):
+        if self.seek_failure is not None:
+            raise KafkaException(KafkaError(self.seek_failure))
+        self.told.append(("seek", (part.partition, part.offset)))
+
     def __getattr__(self, name):
         if name in ("incremental_assign", "incremental_unassign", "pause", "resume"):
             return lambda parts: self.told.append((name, sorted(part.partition for part in parts)))
-        if name == "seek":
-            return lambda part: self.told.append((name, (part.partition, part.offset)))
         raise AttributeError(name)

@@ -172,11 +172,30 @@ def test_a_partition_that_is_not_open_yet_is_paused_and_commits_nothing_when_it_
 def test_an_open_partition_is_resumed_unless_the_lane_is_paused():
     world = World()
     world.assign()
-    assert world.group.told == [("incremental_assign", [0]), ("pause", [0]), ("resume", [0])]
+    told = [event for event in world.group.told if event[0] != "seek"]
+    assert told == [("incremental_assign", [0]), ("pause", [0]), ("resume", [0])]
     other = World()
     other.parts.pauses.lane = True
     other.assign()
     assert ("resume", [0]) not in other.group.told
+
+
+@pytest.mark.parametrize("committed", [None, 3])
+def test_an_open_partition_is_sought_so_that_it_is_fetched_at_once(committed):
+    """librdkafka's broker thread hears of a seek at once, and of a resume only when it wakes, a second later."""
+    world = World()
+    if committed is not None:
+        world.group.offsets[0] = (committed, "")
+    world.assign()
+    start = OFFSET_BEGINNING if committed is None else committed
+    assert world.group.told[-2:] == [("resume", [0]), ("seek", (0, start))]
+
+
+def test_a_partition_of_which_nothing_is_fetched_yet_need_not_be_sought():
+    world = World()
+    world.group.seek_failure = KafkaError._STATE
+    world.assign()
+    assert 0 in world.parts.assignments
 
 
 @pytest.mark.parametrize("committed", [None, 3])
