@@ -48,11 +48,13 @@ STEP = {
     "max_in_flight": WINDOW,
     "llm": {"pool": POOL, "prompt": "{{ item }}:" + PAYLOAD},
 }
+ONE = {"llm": {"pool": POOL, "prompt": "{{ input.word }}"}}
+SMALL = {"name": "one", "version": 1, "steps": {"answer": ONE}}
 WORKFLOW = {"name": "fanout", "version": 1, "steps": {"work": STEP}, "output": "{{ work | length }}"}
 
 
 def run(quick: bool) -> Report:
-    """Decide about a job of 10,000 tasks, several times."""
+    """Decide about a job of 10,000 tasks, and about 2,000 jobs of one task, several times."""
     tasks, runs = 10_000, 3 if quick else 7
     collect_rarely()  # As the process does.
     Alone().fan_out(2_000)
@@ -60,7 +62,13 @@ def run(quick: bool) -> Report:
     figures: dict[str, float | int | str] = {"tasks": tasks}
     for phase in found[0]:
         figures |= spread([one[phase] / tasks * 1e6 for one in found], f"{phase}_us_per_task")
-    return Report({"orchestrator": figures})
+    jobs = 2_000
+    Alone().small_jobs(500)
+    small = [Alone().small_jobs(jobs) for _ in range(runs)]
+    of_jobs: dict[str, float | int | str] = {"jobs": jobs}
+    for phase in small[0]:
+        of_jobs |= spread([one[phase] / jobs * 1e6 for one in small], f"{phase}_us_per_job")
+    return Report({"orchestrator": figures, "jobs_of_one_task": of_jobs})
 
 
 class Alone:
@@ -73,7 +81,7 @@ class Alone:
             settings = Settings.model_validate({"pools_file": pools, "data_dir": Path(folder)})
             file = load_pools(pools)
         self._topics = topics = settings.topic_names
-        self._limit, self._home = settings.orchestrator.batch_records, home_partition(JOB, settings.topics.partitions)
+        self._limit = settings.orchestrator.batch_records
         environment = environment_for(settings, file, WorkflowCatalogue(), None)
         encoder = Encoder(topics, [POOL], max_bytes={}, inline_bytes=settings.objects.inline_bytes, objects=None)
         self._working: dict[int, Partition] = {}
@@ -89,20 +97,40 @@ class Alone:
         session: Any = self._session
         self._writer = Writer(session, encoder=encoder, working=self._working, topics=topics, group=bytes)
         self._spent: dict[str, float] = {}
+        self._offset = -1
 
     def fan_out(self, tasks: int) -> dict[str, float]:
         """Run one job; return the CPU seconds of each part of the loop, and of all."""
         document = {"job_id": JOB, "workflow": WORKFLOW, "input": {"items": list(range(tasks))}}
-        submission = _Message(self._topics.jobs, self._home, 0, JOB.encode(), json.dumps(document).encode(), [])
-        self._consumer.waiting.append(submission)
-        task_topic, answered, over = self._topics.tasks(POOL, Lane.BATCH), 0, False
-        while not over:
+        self._submit(document)
+        return self._until(1)
+
+    def small_jobs(self, jobs: int) -> dict[str, float]:
+        """Run jobs of one task, submitted together; return the same of all of them."""
+        for number in range(jobs):
+            job_id = f"{JOB}-{number}"
+            self._submit({"job_id": job_id, "workflow": SMALL, "input": {"word": job_id}})
+        return self._until(jobs)
+
+    def _submit(self, document: dict[str, Any]) -> None:
+        job_id = document["job_id"]
+        home = home_partition(job_id, len(self._working))
+        value = json.dumps(document).encode()
+        self._consumer.waiting.append(_Message(self._topics.jobs, home, self._next(), job_id.encode(), value, []))
+
+    def _next(self) -> int:
+        self._offset += 1
+        return self._offset
+
+    def _until(self, jobs: int) -> dict[str, float]:
+        """Answer tasks until so many jobs have ended."""
+        task_topic, over = self._topics.tasks(POOL, Lane.BATCH), 0
+        while over < jobs:
             self._turn()
             for record in self._session.written:
                 if record.topic == task_topic:
-                    self._consumer.waiting.append(_answer(record, self._topics.results, answered))
-                    answered += 1
-                over = over or record.topic == self._topics.outcomes
+                    self._consumer.waiting.append(_answer(record, self._topics.results, self._next()))
+                over += record.topic == self._topics.outcomes
         return {**self._spent, "all": sum(self._spent.values())}
 
     def _turn(self) -> None:
@@ -136,10 +164,9 @@ def _answer(record: Record, results: str, offset: int) -> _Message:
         finish_reason="stop", usage=Usage(input_tokens=77, output_tokens=77), model="noop", endpoint="here", pool=POOL,
         worker="noop-benchmark-host-12345",
     )  # fmt: skip
-    ids = [("x-job-id", JOB.encode()), ("x-task-id", task.task_id.encode()), ("x-attempt", b"1")]
-    return _Message(
-        results, task.reply_partition, offset, JOB.encode(), encode(result), [*schema_headers(Result), *ids]
-    )
+    job_id = task.job_id.encode()
+    ids = [("x-job-id", job_id), ("x-task-id", task.task_id.encode()), ("x-attempt", b"1")]
+    return _Message(results, task.reply_partition, offset, job_id, encode(result), [*schema_headers(Result), *ids])
 
 
 class _Message(NamedTuple):

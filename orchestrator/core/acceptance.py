@@ -56,8 +56,8 @@ def parse_workflow_ref(text: str) -> WorkflowRef:
     return WorkflowRef(found[1], int(found[2]) if found[2] else None)
 
 
-def check_input(graph: Graph, value: Any, *, max_bytes: int, apart_from: str | None = None) -> Refusal | None:
-    """Return why the input cannot be taken, or None.
+def check_input(graph: Graph, value: Any, *, max_bytes: int, apart_from: str | None = None) -> Refusal | str:
+    """Return the input's canonical JSON, or why it cannot be taken.
 
     Args:
         graph: the workflow.
@@ -68,13 +68,13 @@ def check_input(graph: Graph, value: Any, *, max_bytes: int, apart_from: str | N
     if found := json_problem(value):
         path, reason = found
         return Refusal(ErrorKind.INVALID_INPUT, f"input{'.' if path else ''}{path}: {reason}")
-    size = len(canonical_json(value))
-    if size > max_bytes:
-        return Refusal(ErrorKind.TOO_LARGE, f"the input has {size:,} bytes; the limit is {max_bytes:,}")
+    data = canonical_json(value)
+    if len(data) > max_bytes:
+        return Refusal(ErrorKind.TOO_LARGE, f"the input has {len(data):,} bytes; the limit is {max_bytes:,}")
     if wrong := findings(graph.input_schema, value, apart_from=apart_from):
         listed = "; ".join(wrong)
         return Refusal(ErrorKind.INVALID_INPUT, f"the input does not fit {graph.ref}: {listed}")
-    return None
+    return data.decode()
 
 
 def content_hash(workflow: Any, value: Any, items: ItemsRef | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.orchestrator.core.acceptance import check_input
+from headrace.orchestrator.core.acceptance import Refusal, check_input
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.items_admission import check_items
 from headrace.orchestrator.core.view import Environment
@@ -42,11 +42,11 @@ def admit(submission: Submission, value: dict[str, Any], environment: Environmen
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=f"the workflow is not JSON: {error}")
     apart_from = None if submission.items is None else "items"
     most = environment.limits.max_job_bytes
-    if refusal := check_input(graph, value, max_bytes=most, apart_from=apart_from):
-        return Failure(kind=refusal.kind, message=refusal.message)
+    text = check_input(graph, value, max_bytes=most, apart_from=apart_from)
+    if isinstance(text, Refusal):
+        return Failure(kind=text.kind, message=text.message)
     if submission.items is not None and (failure := check_items(graph, submission.items, environment)):
         return failure
-    text = canonical_json(value).decode()
     failure = _check_budget(submission, graph) or _check_pools(submission, graph, environment)
     return failure or Accepted(graph, text)
 

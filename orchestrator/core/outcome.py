@@ -21,6 +21,7 @@ from headrace.orchestrator.core.state import (
     task_key,
 )
 from headrace.orchestrator.core.turn import Turn
+from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json, encode
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import (
@@ -199,7 +200,8 @@ def receipt_of(turn: Turn) -> Receipt:
     steps, graph = {}, turn.graph_or_none
     for name, state in header.steps:
         step = graph.step(name) if graph else None
-        steps[name] = StepReceipt(
+        steps[name] = trusted(
+            StepReceipt,
             tasks=state.ended if step is None or step.makes_tasks else 0,
             failed=state.failed,
             truncated=state.truncated,
@@ -207,7 +209,8 @@ def receipt_of(turn: Turn) -> Receipt:
             finished_ms=state.finished_ms,
             template_hash=step.template_hash if step else "",
         )
-    return Receipt(
+    return trusted(
+        Receipt,
         tasks=sum(receipt.tasks for receipt in steps.values()),
         attempts=sum(receipt.attempts for receipt in pools.values()),
         usage=_sum_usage([receipt.usage for receipt in pools.values()]),
@@ -225,7 +228,8 @@ def receipt_of(turn: Turn) -> Receipt:
 def _unconfirmed(header: JobHeader) -> Unconfirmed:
     """Return the attempts of unknown fate; those that are out when the job ends are among them, at what is reserved."""
     pools = [spent for _, spent in header.spent]
-    return Unconfirmed(
+    return trusted(
+        Unconfirmed,
         attempts=sum(spent.unconfirmed_attempts for spent in pools) + sum(state.live for _, state in header.steps),
         tokens=sum(spent.unconfirmed_tokens for spent in pools) + header.reserved_tokens,
         cost_microusd=sum(spent.unconfirmed_microusd for spent in pools) + header.reserved_microusd,
@@ -233,19 +237,22 @@ def _unconfirmed(header: JobHeader) -> Unconfirmed:
 
 
 def _pool_receipt(spent: PoolSpent) -> PoolReceipt:
-    usage = Usage(
+    usage = trusted(
+        Usage,
         input_tokens=spent.input_tokens,
         cached_tokens=spent.cached_tokens,
         cache_write_tokens=spent.cache_write_tokens,
         output_tokens=spent.output_tokens,
         reasoning_tokens=spent.reasoning_tokens,
     )
-    return PoolReceipt(
+    return trusted(
+        PoolReceipt,
         tasks=spent.tasks,
         attempts=spent.attempts,
         usage=usage,
         cost_microusd=spent.cost_microusd,
-        unconfirmed=Unconfirmed(
+        unconfirmed=trusted(
+            Unconfirmed,
             attempts=spent.unconfirmed_attempts,
             tokens=spent.unconfirmed_tokens,
             cost_microusd=spent.unconfirmed_microusd,
@@ -256,7 +263,7 @@ def _pool_receipt(spent: PoolSpent) -> PoolReceipt:
 
 
 def _sum_usage(usages: list[Usage]) -> Usage:
-    return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in Usage.model_fields})
+    return trusted(Usage, **{name: sum(getattr(usage, name) for usage in usages) for name in Usage.model_fields})
 
 
 def close_some(turn: Turn, limit: int) -> None:

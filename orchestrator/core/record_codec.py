@@ -9,7 +9,7 @@ from hashlib import sha256
 from operator import attrgetter
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.state import (
@@ -43,11 +43,10 @@ def encode_record(record: StateRecord) -> bytes:
     if type(record) is TaskRecord and _is_plain(record):
         output = "" if record.output is None else f',"o":{_text(record.output)}'
         return f'{{"s":"{record.status}","a":{record.attempt},"t":{record.at_ms}{output}}}'.encode()
-    return _compact(_plain(record)).encode()
+    return to_json(_plain(record), inf_nan_mode="constants")
 
 
 _text = json.encoder.encode_basestring
-_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 _others = attrgetter(*fields_besides("status", "attempt", "at_ms", "output"))

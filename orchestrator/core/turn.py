@@ -23,6 +23,7 @@ from headrace.orchestrator.core.state import (
 )
 from headrace.orchestrator.core.view import Environment, JobView
 from headrace.orchestrator.core.work import EVENT_WORK, Work
+from headrace.schemas.base import trusted
 from headrace.schemas.errors import ContractError, HeadraceError, IllegalTransition
 from headrace.schemas.messages import Event, ObjectRef
 from headrace.schemas.object_keys import claim_check
@@ -102,7 +103,7 @@ class Turn:
 
     def announce(self, kind: str, *, step: str | None = None, subject: str = "", **data: Any) -> None:
         """Write an event. Its id is made of the job, the kind and the subject, so a replay gives the same."""
-        event = Event(job_id=self.job_id, type=kind, at_ms=self.now_ms, step=step, data=data)
+        event = trusted(Event, job_id=self.job_id, type=kind, at_ms=self.now_ms, step=step, data=data)
         self.effect(EmitEvent(event, "/".join(part for part in (self.job_id, kind, step, subject) if part)))
 
     def header_or_none(self) -> JobHeader | None:

@@ -34,6 +34,8 @@ DEFAULT_MAX_BYTES = 1_000_000
 """librdkafka's own ``message.max.bytes``, below the broker's default of 1,048,588 for a whole batch."""
 RECORD_OVERHEAD_BYTES = 256
 """Batch header, record header and varints, generously."""
+MARKER_BYTES = 1_024
+"""What a marker's record has beside its outcome, generously."""
 
 
 class Unwritable(ContractError):
@@ -203,7 +205,8 @@ class Encoder:
             Unwritable: a marker is too large.
         """
         for key, record in changes.items():
-            if isinstance(record, Marker):
+            # A character has at most four bytes, or two where it is escaped: nearly all are known to fit.
+            if isinstance(record, Marker) and len(record.outcome) * 4 + MARKER_BYTES > self._limit(self._topics.state):
                 self.state(0, {key: record})
 
     def _limit(self, topic: str) -> int:

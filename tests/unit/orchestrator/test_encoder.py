@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.orchestrator.core.effects import DispatchTask, EmitOutcome, SetAside
 from headrace.orchestrator.core.flights import Flight
-from headrace.orchestrator.core.state import Cursor, InputPart
-from headrace.orchestrator.shell.encoder import Encoder, Unwritable
+from headrace.orchestrator.core.record_codec import encode_record
+from headrace.orchestrator.core.state import Cursor, InputPart, Marker, marker_key
+from headrace.orchestrator.shell.encoder import MARKER_BYTES, RECORD_OVERHEAD_BYTES, Encoder, Unwritable
 from headrace.runtime.letters import Source, dead_letter
-from headrace.schemas.codec import header_map
-from headrace.schemas.messages import ChatMessage, DeadLetter, Lane, LlmCall, ObjectRef, Task
+from headrace.schemas.codec import encode, header_map
+from headrace.schemas.messages import ChatMessage, DeadLetter, JobStatus, Lane, LlmCall, ObjectRef, Outcome, Task
 from headrace.schemas.topics import Topics
 
 TOPICS = Topics("t")
@@ -97,3 +100,20 @@ def test_a_dead_letter_fits_a_topic_whatever_was_read() -> None:
     record = encoder().dead_letter(letter)
     assert len(record.value or b"") + len(record.key or b"") < 1_000_000
     assert letter.value_bytes == 900_000
+
+
+def test_a_marker_that_its_topic_would_not_take_is_found_before_it_is_written() -> None:
+    limited = encoder(**{TOPICS.state: 50_000})
+    for size, quotes in ((60_000, False), (30_000, True)):
+        outcome = encode(Outcome(job_id="j", status=JobStatus.FAILED, message=('"' if quotes else "x") * size)).decode()
+        with pytest.raises(Unwritable):
+            limited.check({marker_key("j"): Marker("h", "failed", outcome, 1, 2)})
+    limited.check({marker_key("j"): Marker("h", "failed", "{}", 1, 2), "job/j": None})
+
+
+@given(st.text(st.characters(codec="utf-8")), st.sampled_from(["", "\x00", '"', "\\", "é", "語", "😀"]))
+def test_a_marker_has_at_most_four_bytes_for_each_character_of_its_outcome(text: str, repeated: str) -> None:
+    outcome = encode(Outcome(job_id="j" * 200, status=JobStatus.SUCCEEDED, output=text + repeated * 2_000)).decode()
+    marker = Marker("h" * 64, "succeeded", outcome, 2**62, 2**62, cancelled=True)
+    size = len(encode_record(marker)) + len(marker_key("j" * 200)) + RECORD_OVERHEAD_BYTES
+    assert size <= len(outcome) * 4 + MARKER_BYTES
