@@ -84,8 +84,8 @@ def environment_for(
     def compile_text(text: str) -> Graph:
         return compile_workflow(json.loads(text), pools=pools.pools)
 
-    def resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
-        return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow)
+    def resolve(workflow: str | dict[str, Any], job_id: str) -> dict[str, Any]:
+        return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow, job_id)
 
     def load(ref: Any) -> bytes:
         if payloads is None:
