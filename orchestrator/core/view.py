@@ -43,7 +43,7 @@ class Environment:
     pools: Mapping[str, Pool]
     limits: Limits
     resolve: Callable[[str | dict[str, Any], str], dict[str, Any]]
-    """From a submission's ``workflow`` and the job's id to its document. Raises `ContractError`, ``unknown_workflow``."""
+    """From a submission's ``workflow`` and the job's id to its document; `ContractError` where there is none."""
     compile: Callable[[str], Graph]
     """From a workflow's canonical text to its graph, cached by the text. Raises `WorkflowInvalid`."""
     load: Callable[[ObjectRef], bytes]
