@@ -18,8 +18,9 @@ import yaml
 
 from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
+from headrace.orchestrator.core import machine
 from headrace.orchestrator.core.catalogue import WorkflowCatalogue
-from headrace.orchestrator.service import environment_for, make_decider
+from headrace.orchestrator.service import environment_for, make_decider, make_intake, now_ms
 from headrace.orchestrator.settings import Slot
 from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.batch import Batch
@@ -27,6 +28,7 @@ from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.taking import Taking
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.pools import load_pools
@@ -89,11 +91,15 @@ class Alone:
             offsets = {topics.jobs: 0, topics.results: 0}
             self._working[number] = Partition(PartitionStore(number, environment), offsets)
         slot = Slot("orchestrator-0")
-        self._decider = make_decider(settings, slot, encoder=encoder, working=self._working, job_bytes=None)
+        intake = make_intake(settings, None)
+        self._decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self._working)
         self._consumer, self._session = _Consumer(), _Session()
         membership: Any = _Membership(self._consumer)
         assignment: Any = _Assignment()
         self._input = Input(membership, assignment=assignment, working=self._working, results=topics.results)
+        self._taking = Taking(
+            self._input, self._decider, machine=machine, intake=intake, partitions=self._working, now_ms=now_ms
+        )
         session: Any = self._session
         self._writer = Writer(session, encoder=encoder, working=self._working, topics=topics, group=bytes)
         self._spent: dict[str, float] = {}
@@ -138,8 +144,7 @@ class Alone:
         with self._timed("poll"):
             self._input.poll(0, self._limit)
         with self._timed("results"):
-            while batch.read < self._limit and (read := self._input.take()) is not None:
-                self._decider.take(batch, read.source, read.at_ms)
+            self._taking.take(batch, self._limit, 60.0)
         with self._timed("dispatch"):
             self._decider.deal(batch, self._limit)
         with self._timed("encode_state"):

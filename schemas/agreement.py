@@ -72,13 +72,22 @@ def check_result(result: Result, headers: Mapping[str, str]) -> Result:
     Raises:
         DecodeError: it contradicts itself, or a number in it is no count.
     """
-    _check_ids(result.task_id, result.job_id, result.attempt)
-    said = {JOB_HEADER: result.job_id, TASK_HEADER: result.task_id, ATTEMPT_HEADER: str(result.attempt)}
-    _check_headers(said, headers)
-    for name, count in (*result.usage.__dict__.items(), ("cost_microusd", result.cost_microusd)):
-        if not 0 <= count <= MAX_COUNT:
+    # The usual result at one look, as in `check_task`.
+    task_id, job_id, attempt = result.task_id, result.job_id, result.attempt
+    named, said, number = TASK_ID.fullmatch(task_id), headers.get, str(attempt)
+    if named is None or named[1] != job_id or not 1 <= attempt <= MAX_ATTEMPT:
+        _check_ids(task_id, job_id, attempt)
+    if (
+        said(TASK_HEADER, task_id) != task_id
+        or said(JOB_HEADER, job_id) != job_id
+        or said(ATTEMPT_HEADER, number) != number
+    ):
+        _check_headers({JOB_HEADER: job_id, TASK_HEADER: task_id, ATTEMPT_HEADER: number}, headers)
+    counts = (result.cost_microusd, result.call_ms, *result.usage.__dict__.values())
+    if min(counts) < 0 or max(counts) > MAX_COUNT:
+        for name, count in (*result.usage.__dict__.items(), ("cost_microusd", result.cost_microusd)):
             _check_range(name, count, 0, MAX_COUNT)
-    _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
+        _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
     if result.output_ref is not None:
         check_ref(result.output_ref)
     return _cut(result)
@@ -116,6 +125,9 @@ def _check_range(name: str, number: int, least: int, most: int) -> None:
 
 def _cut(result: Result) -> Result:
     """Return the result with its texts cut; the usual one is returned as it is."""
+    texts = (result.finish_reason, result.model, result.endpoint, result.pool, result.worker)
+    if result.failure is None and len("".join(texts)) <= MAX_NAME:
+        return result
     changes: dict[str, object] = {}
     for name in ("finish_reason", "model", "endpoint", "pool", "worker"):
         if len(text := getattr(result, name)) > MAX_NAME:

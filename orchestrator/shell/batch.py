@@ -34,9 +34,9 @@ class Batch:
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
 
-    def work(self, part: Part, partition: int, job_id: str | None = None) -> None:
-        """Note a piece of work."""
-        self.pieces += 1
+    def work(self, part: Part, partition: int, job_id: str | None = None, *, count: int = 1) -> None:
+        """Note a piece of work, or several of one kind."""
+        self.pieces += count
         self.last = Piece(part, partition, job_id)
 
     def count(self, event: Event, effects: list[Effect]) -> None:
