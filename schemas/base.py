@@ -32,6 +32,16 @@ def trusted(model: type[M], **values: Any) -> M:
     return made
 
 
+def remade(message: M, **changes: Any) -> M:
+    """Return the message with some fields changed to values that were checked before; the others are shared."""
+    made = object.__new__(type(message))
+    object.__setattr__(made, "__dict__", {**message.__dict__, **changes})
+    object.__setattr__(made, "__pydantic_fields_set__", message.__pydantic_fields_set__ | changes.keys())
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
 @cache
 def _fields(model: type[Message]) -> dict[str, Any]:
     """Return the fields in their order with their defaults, which are immutable, so that messages may share them."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from headrace.schemas import task_form
 from headrace.schemas.codec import decode, encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, ObjectRef, Result, Task, Usage
@@ -58,6 +59,28 @@ RESULTS = st.builds(
 @given(TASKS)
 def test_a_task_is_read_as_it_was_written(task):
     assert decode(Task, encode(task), header_map(schema_headers(Task))) == task
+
+
+@given(TASKS, st.lists(st.tuples(TEXT, st.lists(TEXT, min_size=4, max_size=4)), max_size=4))
+@example(
+    Task(task_id="a", job_id="a", step="s", attempt=1, pool="p", lane=Lane.BATCH, reply_partition=0, timeout_ms=1,
+         tenant=task_form._MARK, call=LlmCall(messages=(ChatMessage(role="user", content="x"),))),
+    [("b", [task_form._MARK] * 4)],
+)  # fmt: skip
+def test_tasks_of_one_form_are_written_as_each_alone(task, others):
+    form = task_form.TaskForm(task)
+    assert form.encode(task) == encode(task)
+    for task_id, texts in others:
+        if task.call is None:
+            continue
+        messages = tuple(
+            ChatMessage(role=message.role, content=text)
+            for message, text in zip(task.call.messages, texts, strict=False)
+        )
+        other = task.model_copy(
+            update={"task_id": task_id, "call": task.call.model_copy(update={"messages": messages})}
+        )
+        assert form.encode(other) == encode(other)
 
 
 @given(RESULTS)
