@@ -33,10 +33,11 @@ def trusted(model: type[M], **values: Any) -> M:
 
 
 def remade(message: M, **changes: Any) -> M:
-    """Return the message with some fields changed to values that were checked before; the others are shared."""
+    """Return the message with some of the fields that were given to it changed to values that were checked before."""
     made = object.__new__(type(message))
     object.__setattr__(made, "__dict__", {**message.__dict__, **changes})
-    object.__setattr__(made, "__pydantic_fields_set__", message.__pydantic_fields_set__ | changes.keys())
+    # Shared, as what is made anew has no other fields: nobody changes a set of a frozen message.
+    object.__setattr__(made, "__pydantic_fields_set__", message.__pydantic_fields_set__)
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import surely_too_long, unsendable
+from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
@@ -247,9 +247,11 @@ class _Sender:
         return None
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
+        tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
+        if is_plainly_small(messages, context_tokens=tokens, answer_tokens=most or 1):
+            return None
         if refusal := unsendable(messages, objects=self._turn.environment.objects):
             return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
-        tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
         if refusal := surely_too_long(messages, context_tokens=tokens, max_output_tokens=most):
             return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
         return None
@@ -264,9 +266,13 @@ class _Sender:
         if edit and edit.messages is not None:
             return tuple(trusted(ChatMessage, role=role, content=content) for role, content in edit.messages)
         context, name = self._context(index), self._step.name
+        contents = [render(template.content, context, step=name, work=work) for template in self._llm.messages]
+        if (first := self._first) is not None and first.call is not None:
+            made = zip(first.call.messages, contents, strict=True)
+            return tuple([remade(message, content=content) for message, content in made])
+        roles = [template.role for template in self._llm.messages]
         return tuple(
-            trusted(ChatMessage, role=template.role, content=render(template.content, context, step=name, work=work))
-            for template in self._llm.messages
+            trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)
         )
 
     def _context(self, index: int) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
-from headrace.runtime.letters import Source, source_of
+from headrace.runtime.kafka import headers_of
+from headrace.runtime.letters import Source
 from headrace.schemas.errors import Fenced, SessionLost
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -108,7 +109,8 @@ class Input:
         # A record of a partition whose epoch changed during the call belongs to another life of it (B2).
         if partition is None or epochs.get(p) != self._assignment.epoch(p) or offset < partition.next[topic]:
             return
-        self._queue.append(Read(source_of(message), message.timestamp()[1]))
+        source = Source(topic, p, offset, message.key(), message.value(), headers_of(message))
+        self._queue.append(Read(source, message.timestamp()[1]))
 
     def _complain(self, error: KafkaError, message: Any) -> None:
         code = error.code()
