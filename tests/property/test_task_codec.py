@@ -76,7 +76,7 @@ ANSWERS = st.builds(
 CHANGES: dict[str, list[Any]] = {
     "failure": [None, Failure(kind=ErrorKind.INTERNAL, message="m")],
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
-    **dict.fromkeys(("truncated", "unconfirmed", "journalled"), [False, True]),
+    **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
 }
 """What makes a result an unusual one."""
