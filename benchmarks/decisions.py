@@ -1,4 +1,4 @@
-"""The orchestrator's own work, without a broker: where the microseconds of a task go.
+"""The orchestrator's own work, and the worker's, without a broker: where the microseconds of a task go.
 
 The real shells decide about a fan-out whose results come back at once; what would be Kafka is lists. So the figures are
 CPU time alone and steady where absolute times of a busy machine are not.
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from benchmarks.attempts import answer
 from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
 from headrace.orchestrator.core import machine
@@ -33,6 +34,7 @@ from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
+from headrace.runtime.telemetry import configure_logging
 from headrace.runtime.transaction import Committed
 from headrace.schemas.codec import Record, decode, encode, schema_headers
 from headrace.schemas.ids import home_partition
@@ -56,9 +58,10 @@ WORKFLOW = {"name": "fanout", "version": 1, "steps": {"work": STEP}, "output": "
 
 
 def run(quick: bool) -> Report:
-    """Decide about a job of 10,000 tasks, and about 2,000 jobs of one task, several times."""
+    """Decide about a job of 10,000 tasks and about 2,000 jobs of one task, and answer 10,000 tasks, several times."""
     tasks, runs = 10_000, 3 if quick else 7
-    collect_rarely()  # As the process does.
+    collect_rarely()  # As the processes do.
+    configure_logging(Settings())
     Alone().fan_out(2_000)
     found = [Alone().fan_out(tasks) for _ in range(runs)]
     figures: dict[str, float | int | str] = {"tasks": tasks}
@@ -70,7 +73,12 @@ def run(quick: bool) -> Report:
     of_jobs: dict[str, float | int | str] = {"jobs": jobs}
     for phase in small[0]:
         of_jobs |= spread([one[phase] / jobs * 1e6 for one in small], f"{phase}_us_per_job")
-    return Report({"orchestrator": figures, "jobs_of_one_task": of_jobs})
+    answer(2_000)
+    answered = [answer(tasks) for _ in range(runs)]
+    of_worker: dict[str, float | int | str] = {"tasks": tasks}
+    for phase in answered[0]:
+        of_worker |= spread([one[phase] / tasks * 1e6 for one in answered], f"{phase}_us_per_task")
+    return Report({"orchestrator": figures, "jobs_of_one_task": of_jobs, "worker": of_worker})
 
 
 class Alone:

@@ -41,13 +41,15 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
     named = TASK_ID.fullmatch(task.task_id)
     if named is None or named[1] != task.job_id or not 1 <= task.attempt <= MAX_ATTEMPT:
         _check_ids(task.task_id, task.job_id, task.attempt)
-    said = {
-        JOB_HEADER: task.job_id,
-        TASK_HEADER: task.task_id,
-        ATTEMPT_HEADER: str(task.attempt),
-        REPLY_HEADER: str(task.reply_partition),
-    }
-    _check_headers(said, headers)
+    attempt, reply, said = str(task.attempt), str(task.reply_partition), headers.get
+    if (
+        said(JOB_HEADER, task.job_id) != task.job_id
+        or said(TASK_HEADER, task.task_id) != task.task_id
+        or said(ATTEMPT_HEADER, attempt) != attempt
+        or said(REPLY_HEADER, reply) != reply
+    ):
+        ids = {JOB_HEADER: task.job_id, TASK_HEADER: task.task_id, ATTEMPT_HEADER: attempt, REPLY_HEADER: reply}
+        _check_headers(ids, headers)
     if task.pool != pool:
         raise DecodeError(f"a task for pool {task.pool[:80]!r} lies on a topic of pool {pool!r}", kind="wrong_pool")
     if not 0 <= task.reply_partition < result_partitions:
@@ -56,14 +58,20 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
             f"reply_partition {task.reply_partition} is not one of the {result_partitions} of results",
             kind="wrong_partition",
         )
-    for name in ("step", "tenant", "workflow", "template_hash"):
+    for name in _NAMES:
         # They go into the journal: a record that Kafka does not take would end one worker after the other.
-        _check_range(f"the length of {name}", len(getattr(task, name)), 0, MAX_NAME)
-    _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
-    for name in ("not_after_ms", "dispatched_at_ms"):
-        _check_range(name, getattr(task, name) or 0, -MAX_MOMENT_MS, MAX_MOMENT_MS)
+        if len(text := getattr(task, name)) > MAX_NAME:
+            _check_range(f"the length of {name}", len(text), 0, MAX_NAME)
+    if not 1 <= task.timeout_ms <= MAX_TIMEOUT_MS:
+        _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
+    for name in _MOMENTS:
+        if not -MAX_MOMENT_MS <= (moment := getattr(task, name) or 0) <= MAX_MOMENT_MS:
+            _check_range(name, moment, -MAX_MOMENT_MS, MAX_MOMENT_MS)
     if task.call_ref is not None:
         check_ref(task.call_ref)
+
+
+_NAMES, _MOMENTS = ("step", "tenant", "workflow", "template_hash"), ("not_after_ms", "dispatched_at_ms")
 
 
 def check_result(result: Result, headers: Mapping[str, str]) -> Result:

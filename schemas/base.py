@@ -18,7 +18,7 @@ class Message(BaseModel):
 M = TypeVar("M", bound=Message)
 
 
-def trusted(model: type[M], **values: Any) -> M:
+def trusted(model: type[M], /, **values: Any) -> M:
     """Return a message made of values that were checked before, every required field among them; the others are at
     their defaults.
 
