@@ -104,6 +104,30 @@ class History:
         return {(task["task_id"], task["attempt"]): task for each in self.committed for task in each.tasks}
 
     @cached_property
+    def places(self) -> dict[Attempt, tuple[str, int]]:
+        """By attempt: the topic and partition that its task lies in."""
+        return {
+            (task["task_id"], task["attempt"]): (name, entry.partition())
+            for name in self.task_topics()
+            for entry in self.visible(name)
+            if entry.part is not None and (task := as_object(entry))
+        }
+
+    def opened_us(self, worker: str, attempt: Attempt, before_us: int) -> int | None:
+        """Return when a worker last asked where the journal of a task's partition ends; None where it never did."""
+        told = self.cluster.log(*self.places[attempt]).ends_told
+        return max((at_us for name, at_us in told if name == worker and at_us <= before_us), default=None)
+
+    def outdated(self, worker: str, attempt: Attempt, at_us: int) -> bool:
+        """Return whether a group had dropped a worker for its silence, and the worker took a task for its own still."""
+        topic, _ = self.places[attempt]
+        return any(
+            silence.covers(worker, topic, at_us)
+            for group in self.cluster.groups.values()
+            for silence in group.silences.values()
+        )
+
+    @cached_property
     def results(self) -> dict[Attempt, list[tuple[int, dict[str, Any]]]]:
         """All results of each attempt with their offsets, in the order of the log."""
         found: dict[Attempt, list[tuple[int, dict[str, Any]]]] = {}
