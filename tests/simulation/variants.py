@@ -16,6 +16,7 @@ from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime import transaction
 from headrace.runtime.transaction import TransactionSession
 from headrace.schemas.ids import TaskId
+from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.pool import WorkPool
 from tests.simulation.faults import only
 from tests.simulation.groups import Group
@@ -150,6 +151,17 @@ def stale_timers() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def journal_unread() -> Iterator[None]:
+    """A worker opens a partition without a look at its journal."""
+
+    def nothing(*_: Any) -> Iterator[None]:
+        yield from ()
+
+    with patch.object(Openings, "_read", nothing):
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One way to break it.
@@ -186,4 +198,5 @@ VARIANTS = (
     Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 79),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
+    Variant(journal_unread, ("crash",), 1),
 )

@@ -1,11 +1,11 @@
 """What the provider was asked, against what was dispatched: nothing is invented, and nothing is asked twice where the
 journal could know of it (kafka-mechanics C4).
 
-A worker knows of another's call if its start stood in the journal when it opened the partition. What was written later
-nobody reads: then a call is made again under the same attempt, but only where the worker of one of the two was gone, for
-good or for a while, or did not know that its group had dropped it. In pools with a price no call begins before it is in
-the journal, so there it takes more: a worker that was cut off past its session while it had the start on its way, and
-came back a moment later.
+A worker knows of another's call if its start stood in the journal when it opened the partition. What was written
+later nobody reads: then a call is made again under the same attempt, but only where the worker of one of the two was
+gone, for good or for a while, or did not know that its group had dropped it. In pools with a price no call begins
+before it is in the journal, so there it takes more: a worker that was cut off past its session while it had the start
+on its way, and came back a moment later.
 """
 
 from __future__ import annotations
