@@ -6,7 +6,8 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
    cannot be ours).
 2. Ask for the end of ``state``, open transactions included.
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
-4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
+4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open. Where such
+   a transaction holds the committed offsets, read what can be read, to learn whose it is, abort it, and begin again.
 5. Ask for the ends of ``jobs`` and ``results``: not earlier, since where this process stood still, the cursors that
    it read are another's and ahead of what was measured before.
 6. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
@@ -28,10 +29,10 @@ from headrace.orchestrator.core.record_codec import decode_record
 from headrace.orchestrator.core.state import OWNER_KEY
 from headrace.orchestrator.shell.damage import Damage, load
 from headrace.orchestrator.shell.store import PartitionStore
-from headrace.runtime.group_offsets import committed_offsets
+from headrace.runtime.group_offsets import STALE_S, OffsetsHeld, committed_offsets
 from headrace.runtime.kafka import ClientConfig
-from headrace.runtime.offsets import beginnings, ends
-from headrace.schemas.errors import HeadraceError, SessionError
+from headrace.runtime.offsets import Place, beginnings, ends
+from headrace.schemas.errors import DependencyUnavailable, HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -59,9 +60,10 @@ class Restored:
 @dataclass(slots=True)
 class _Reading:
     store: PartitionStore
-    committed: dict[str, int]
-    end: int
-    earliest: dict[str, int]
+    committed: dict[str, int] | None = None
+    """None where an open transaction holds them."""
+    end: int = 0
+    earliest: dict[str, int] = field(default_factory=dict)
     latest: dict[str, int] = field(default_factory=dict)
     raw: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     next: int = 0
@@ -89,6 +91,7 @@ class Restorer:
         self._admin = admin
         self._own_id = own_id
         self._abort = abort
+        self._group: Any = None
         self._reader: Any = None
         self._readings: dict[int, _Reading] = {}
         self._orphans_seen_at = 0.0
@@ -104,23 +107,33 @@ class Restorer:
         Raises:
             DependencyUnavailable: Kafka does not answer.
         """
-        stores = list(stores)
-        partitions = [store.partition for store in stores]
-        inputs = (self._topics.jobs, self._topics.results)
-        committed = committed_offsets(group, [(topic, p) for topic in inputs for p in partitions])  # 1
-        end = ends(self._admin, [(self._topics.state, p) for p in partitions])  # 2
-        earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
-        for store in stores:
-            p = store.partition
-            reading = _Reading(
-                store,
-                {topic: committed[topic, p] for topic in inputs},
-                end[self._topics.state, p],
-                {topic: earliest[topic, p] for topic in inputs},
-            )
-            reading.next, reading.began = store.offset, time.monotonic()
+        self._group = group
+        readings = [_Reading(store, next=store.offset, began=time.monotonic()) for store in stores]
+        self._ask(readings)
+        earliest = beginnings(self._admin, self._inputs(readings))
+        for reading in readings:
+            p = reading.store.partition
+            reading.earliest = {topic: offset for (topic, number), offset in earliest.items() if number == p}
             self._readings[p] = reading
         self._assign()
+
+    def _ask(self, readings: list[_Reading]) -> None:
+        try:
+            committed = committed_offsets(self._group, self._inputs(readings), held_s=PATIENCE_S)  # 1
+        except OffsetsHeld:
+            if time.monotonic() - min(reading.began for reading in readings) > STALE_S:
+                raise DependencyUnavailable("the group's offsets cannot be read: a transaction holds them") from None
+            committed = None
+        end = ends(self._admin, [(self._topics.state, reading.store.partition) for reading in readings])  # 2
+        for reading in readings:
+            p = reading.store.partition
+            reading.end = end[self._topics.state, p]
+            if committed is not None:
+                reading.committed = {topic: offset for (topic, number), offset in committed.items() if number == p}
+
+    def _inputs(self, readings: list[_Reading]) -> list[Place]:
+        inputs = (self._topics.jobs, self._topics.results)
+        return [(topic, reading.store.partition) for topic in inputs for reading in readings]
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Stop to read partitions that were taken away."""
@@ -135,15 +148,20 @@ class Restorer:
             DependencyUnavailable: Kafka does not answer.
         """
         self._read(timeout_s)  # 3
-        done = [reading for reading in self._readings.values() if reading.next >= reading.end]
+        complete = [reading for reading in self._readings.values() if reading.next >= reading.end]
+        done = [reading for reading in complete if reading.committed is not None]
         if not done:
+            if complete:
+                self._abort_orphans(complete)
+                self._ask(complete)
+                self._assign()
             self._lose_patience()  # 4
             return []
-        inputs = (self._topics.jobs, self._topics.results)
-        latest = ends(self._admin, [(topic, r.store.partition) for topic in inputs for r in done])  # 5
+        latest = ends(self._admin, self._inputs(done))  # 5
         for reading in done:
-            del self._readings[reading.store.partition]
-            reading.latest = {topic: latest[topic, reading.store.partition] for topic in inputs}
+            p = reading.store.partition
+            del self._readings[p]
+            reading.latest = {topic: offset for (topic, number), offset in latest.items() if number == p}
         restored = [self._finish(reading) for reading in done]  # 6
         if not self._readings:
             self.close()
@@ -211,7 +229,12 @@ class Restorer:
             for reading in self._readings.values()
             if reading.stopped_at is not None and reading.next < reading.end and now - reading.began > PATIENCE_S
         ]
-        if not stuck or now - self._orphans_seen_at < PATIENCE_S:
+        if stuck:
+            self._abort_orphans(stuck)
+
+    def _abort_orphans(self, stuck: list[_Reading]) -> None:
+        now = time.monotonic()
+        if now - self._orphans_seen_at < PATIENCE_S:
             return
         self._orphans_seen_at = now
         for transactional_id in self._suspects(stuck):
@@ -271,6 +294,7 @@ class Restorer:
 
     def _start(self, name: str, topic: str, reading: _Reading) -> int:
         """Return the next offset of a topic: the higher of cursor and committed offset (B4)."""
+        assert reading.committed is not None
         p, committed = reading.store.partition, reading.committed[topic]
         cursor = reading.store.cursor(name)
         earliest = reading.earliest[topic]

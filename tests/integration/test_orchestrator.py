@@ -124,6 +124,7 @@ def test_a_transaction_that_expired_is_decided_again_and_its_batch_appears_once(
 def test_a_killed_orchestrator_is_succeeded_and_its_open_transaction_aborted_at_once(
     here: Site, successor: str, record_property: Callable[[str, object], None]
 ) -> None:
+    here.extra["HEADRACE_ORCHESTRATOR__TRANSACTION_TIMEOUT_MS"] = "60000"
     killed = here.start("a", script=breaking(DISPATCHES, "os.kill(os.getpid(), signal.SIGKILL)"))
     here.submit("one-1")
     killed.wait(30)

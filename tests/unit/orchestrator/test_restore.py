@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from headrace.orchestrator.core.record_codec import encode_record
-from headrace.orchestrator.core.state import Cursor, cursor_key
+from headrace.orchestrator.core.state import OWNER_KEY, Cursor, Owner, cursor_key
 from headrace.orchestrator.shell import restore
 from headrace.orchestrator.shell.restore import Restorer
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.runtime.group_offsets import OffsetsHeld
+from headrace.schemas.errors import DependencyUnavailable
 from headrace.schemas.topics import Topics
 from tests.world import World
 
@@ -26,8 +28,23 @@ class Log:
         self.cursor = encode_record(Cursor(cursor))
         self.read = False
         self.standing_still = lambda: None
+        self.held = False
+        """Whether an open transaction has sent offsets."""
+        self.aborted: list[str] = []
+        self.asked: list[str] = []
+
+    def committed(self, _group: Any, places: Any, *, held_s: float) -> dict[tuple[str, int], int]:
+        self.asked.append("committed")
+        if self.held:
+            raise OffsetsHeld
+        return dict.fromkeys(places, 3)
+
+    def abort(self, transactional_id: str) -> None:
+        self.aborted.append(transactional_id)
+        self.held = False
 
     def answer(self, _admin: Any, places: Any, **_: Any) -> dict[tuple[str, int], int]:
+        self.asked += dict.fromkeys(topic for topic, _ in places)
         return {(topic, p): self.ends[topic] for topic, p in places}
 
     def consumer(self, _config: Any) -> Any:
@@ -45,12 +62,12 @@ class Log:
 
 
 def begin(log: Log, monkeypatch: pytest.MonkeyPatch) -> Restorer:
-    monkeypatch.setattr(restore, "committed_offsets", lambda _group, places: dict.fromkeys(places, 3))
+    monkeypatch.setattr(restore, "committed_offsets", log.committed)
     monkeypatch.setattr(restore, "ends", log.answer)
     monkeypatch.setattr(restore, "beginnings", lambda _admin, places: dict.fromkeys(places, 0))
     monkeypatch.setattr(restore, "Consumer", log.consumer)
     nobody: Any = None
-    made = Restorer({}, topics=TOPICS, admin=nobody, own_id="o", abort=lambda _: None)
+    made = Restorer({}, topics=TOPICS, admin=nobody, own_id="o", abort=log.abort)
     made.begin(nobody, [PartitionStore(0, World().environment)])
     return made
 
@@ -67,3 +84,51 @@ def test_a_cursor_that_moved_on_while_its_reader_stood_still_is_no_log_that_was_
 def test_a_cursor_beyond_the_end_of_its_log_begins_where_the_log_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     (restored,) = begin(Log(cursor=8), monkeypatch).advance(0.0)
     assert restored.start[TOPICS.jobs] == 5
+
+
+class Orphaned(Log):
+    """What another instance left: its id in the changelog, and an open transaction that has sent offsets."""
+
+    def __init__(self) -> None:
+        super().__init__(cursor=3)
+        self.ends[TOPICS.state] = 1
+        self.held = True
+        self.records = [(OWNER_KEY, encode_record(Owner("dead")))]
+        self.position = 0
+
+    def poll(self, _timeout: float) -> Any:
+        if not self.records:
+            return None
+        key, value = self.records.pop(0)
+        offset, self.position = self.position, self.position + 1
+        return SimpleNamespace(
+            partition=lambda: 0, offset=lambda: offset, error=lambda: None, key=key.encode, value=lambda: value
+        )
+
+    def abort(self, transactional_id: str) -> None:
+        """Its state may still have come before: what the successor then reads is longer."""
+        super().abort(transactional_id)
+        self.ends[TOPICS.state] = 2
+        self.records = [(cursor_key("jobs"), encode_record(Cursor(4)))]
+
+
+def test_offsets_that_a_dead_instance_holds_are_freed_and_the_end_of_state_is_asked_for_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Orphaned()
+    made = begin(log, monkeypatch)
+    assert made.advance(0.0) == []
+    assert log.aborted == ["dead"]
+    assert log.asked[-2:] == ["committed", TOPICS.state]
+    (restored,) = made.advance(0.0)
+    assert restored.start[TOPICS.jobs] == 4, "what was written after the first look at the end is read"
+
+
+def test_offsets_that_nobody_frees_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Orphaned()
+    log.records, log.ends[TOPICS.state] = [], 0
+    made = begin(log, monkeypatch)
+    assert made.advance(0.0) == []
+    monkeypatch.setattr(restore, "STALE_S", 0.0)
+    with pytest.raises(DependencyUnavailable, match="holds them"):
+        made.advance(0.0)
