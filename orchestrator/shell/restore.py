@@ -8,6 +8,8 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
 4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open. Where such
    a transaction holds the committed offsets, read what can be read, to learn whose it is, abort it, and begin again.
+   Where it does not come on for `STALL_S`, make the reader anew, whatever holds it: a new client has no state to be
+   stuck in.
 5. Ask for the ends of ``jobs`` and ``results``: not earlier, since where this process stood still, the cursors that
    it read are another's and ahead of what was measured before.
 6. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
@@ -31,13 +33,17 @@ from headrace.orchestrator.shell.damage import Damage, load
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.runtime.group_offsets import STALE_S, OffsetsHeld, committed_offsets
 from headrace.runtime.kafka import ClientConfig
-from headrace.runtime.offsets import Place, beginnings, ends
+from headrace.runtime.offsets import Place, beginnings, ends, stable_ends
 from headrace.schemas.errors import DependencyUnavailable, HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
 PATIENCE_S = 0.5
+STALL_S = 3.0
+"""How long a reader may bring nothing. Longer than a busy broker takes for one answer."""
+STABLE_S = 2.0
+"""How long to wait for an answer that only a log line is made of."""
 CHUNK = 5_000
 
 
@@ -70,6 +76,8 @@ class _Reading:
     stopped_at: int | None = None
     records: int = 0
     began: float = 0.0
+    moved: tuple[int, float] = (-1, 0.0)
+    """`next` when it was looked at last, and since when it is that."""
 
 
 class Restorer:
@@ -156,6 +164,7 @@ class Restorer:
                 self._ask(complete)
                 self._assign()
             self._lose_patience()  # 4
+            self._read_anew()
             return []
         latest = ends(self._admin, self._inputs(done))  # 5
         for reading in done:
@@ -246,6 +255,34 @@ class Restorer:
             except SessionError as error:
                 log.warning("orphan.not_aborted", transactional_id=transactional_id, error=error.message)
 
+    def _read_anew(self) -> None:
+        """Make the reader anew where a changelog does not come on, and say what it waits for."""
+        now = time.monotonic()
+        stalled = []
+        for reading in self._readings.values():
+            at, since = reading.moved
+            if at != reading.next:
+                reading.moved = (reading.next, now)
+            elif now - since > STALL_S and at < reading.end:
+                reading.moved = (at, now)
+                stalled.append(reading)
+        if not stalled:
+            return
+        stable = self._stable_ends(stalled)
+        log.warning("restore.stalled", waits=[_said(r, now, stable.get(r.store.partition)) for r in stalled])
+        self.close()
+        self._assign()
+
+    def _stable_ends(self, readings: list[_Reading]) -> dict[int, int]:
+        """Return where open transactions begin, by partition; nothing where Kafka does not answer."""
+        try:
+            found = stable_ends(
+                self._admin, [(self._topics.state, r.store.partition) for r in readings], timeout_s=STABLE_S
+            )
+        except DependencyUnavailable:
+            return {}
+        return {p: end for (_, p), end in found.items()}
+
     def _suspects(self, stuck: list[_Reading]) -> dict[str, None]:
         """Return who may have left a transaction open: the recorded owners, and owners named in what is open."""
         found: dict[str, None] = {}
@@ -309,6 +346,18 @@ class Restorer:
             log.error("records.cut_off", topic=topic, partition=p, next=start, end=latest)
             return latest
         return max(start, earliest)
+
+
+def _said(reading: _Reading, now: float, stable_end: int | None) -> dict[str, float | None]:
+    """Return what a reading waits for; `stable_end` below `end`: a transaction is open."""
+    return {
+        "partition": reading.store.partition,
+        "next": reading.next,
+        "end": reading.end,
+        "stable_end": stable_end,
+        "stopped_at": reading.stopped_at,
+        "seconds": round(now - reading.began, 1),
+    }
 
 
 def _owner_of(value: bytes) -> str | None:

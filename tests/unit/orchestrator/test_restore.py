@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import OWNER_KEY, Cursor, Owner, cursor_key
@@ -132,3 +133,62 @@ def test_offsets_that_nobody_frees_are_not_waited_for_for_ever(monkeypatch: pyte
     monkeypatch.setattr(restore, "STALE_S", 0.0)
     with pytest.raises(DependencyUnavailable, match="holds them"):
         made.advance(0.0)
+
+
+def test_a_reader_that_brings_nothing_is_made_anew_and_what_it_waits_for_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, made, closed = Log(cursor=3), [], []
+    now = SimpleNamespace(monotonic=lambda: at[0])
+    at = [0.0]
+    monkeypatch.setattr(restore, "time", now)
+    monkeypatch.setattr(restore, "stable_ends", log.answer)
+
+    def consumer(_config: Any) -> Any:
+        """The first one is stuck, as a client was after its broker came back."""
+        made.append([])
+        poll = log.poll if len(made) > 1 else lambda _timeout: None
+        return SimpleNamespace(
+            assign=made[-1].append, poll=poll, consume=lambda *_: [], close=lambda: closed.append(len(made))
+        )
+
+    monkeypatch.setattr(log, "consumer", consumer)
+    restorer = begin(log, monkeypatch)
+    with capture_logs() as said:
+        for at[0] in (0.1, restore.STALL_S):
+            assert restorer.advance(0.0) == []
+        assert len(made) == 1, "no earlier than it must"
+        at[0] = restore.STALL_S + 0.2
+        assert restorer.advance(0.0) == []
+    assert (len(made), closed) == (2, [1])
+    ((place,),) = made[1]
+    assert (place.partition, place.offset) == (0, 0)
+    (line,) = said
+    assert line["event"] == "restore.stalled"
+    assert line["waits"] == [
+        {"partition": 0, "next": 0, "end": 1, "stable_end": 1, "stopped_at": None, "seconds": restore.STALL_S + 0.2}
+    ]
+    (restored,) = restorer.advance(0.0)
+    assert restored.start[TOPICS.jobs] == 3
+
+
+def test_a_reader_that_comes_on_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, made = Log(cursor=3), []
+    log.ends[TOPICS.state] = 9
+    at = [0.0]
+    monkeypatch.setattr(restore, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    message = SimpleNamespace(partition=lambda: 0, error=lambda: None, key=lambda: b"cursor/jobs", value=lambda: b"")
+
+    def poll(_timeout: float) -> Any:
+        """One record a turn, each of them after a long while."""
+        return SimpleNamespace(**vars(message), offset=lambda: int(at[0]))
+
+    monkeypatch.setattr(log, "poll", poll)
+    monkeypatch.setattr(restore, "STALL_S", 0.9)
+    consumer = log.consumer
+    monkeypatch.setattr(log, "consumer", lambda config: made.append(1) or consumer(config))
+    restorer = begin(log, monkeypatch)
+    for second in range(8):
+        at[0] = float(second)
+        assert restorer.advance(0.0) == []
+    assert len(made) == 1
