@@ -274,6 +274,6 @@ class WorkflowTests(_Closed):
     """The cases."""
 
 
-def tests_schema() -> dict[str, Any]:
+def schema_of_tests() -> dict[str, Any]:
     """Return the JSON Schema of test files, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowTests.model_json_schema()}

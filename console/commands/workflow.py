@@ -23,7 +23,7 @@ from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
 from headrace.schemas.pools import Pool, PoolsFile
 from headrace.schemas.workflow import language_schema
-from headrace.schemas.workflow_tests import tests_schema
+from headrace.schemas.workflow_tests import schema_of_tests
 
 app = typer.Typer(name="workflow", help="Check, test and show workflows.", no_args_is_help=True)
 app.command(name="test")(run_cases)
@@ -86,7 +86,7 @@ def schema(
     tests: Annotated[bool, typer.Option("--tests", help="Of test files, in place of workflows.")] = False,
 ) -> None:
     """Write the JSON Schema of the language, for editors."""
-    typer.echo(json.dumps(tests_schema() if tests else language_schema(), indent=2))
+    typer.echo(json.dumps(schema_of_tests() if tests else language_schema(), indent=2))
 
 
 def tree_of(graph: Graph) -> Tree:

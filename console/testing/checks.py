@@ -96,14 +96,13 @@ class _Check:
         for word in ("tasks", "failed", "attempts"):
             for name in getattr(expect, word):
                 self._known(f"{path}.{word}.{name}", "step", name, self._steps)
-        for number, event in enumerate(expect.events):
-            if event.step is not None:
-                self._known(f"{path}.events.{number}.step", "step", event.step, self._steps)
+        for word, specs in (("events", expect.events), ("prompts", expect.prompts)):
+            for number, spec in enumerate(specs):
+                if spec.step is not None:
+                    self._known(f"{path}.{word}.{number}.step", "step", spec.step, self._steps)
         for number, prompt in enumerate(expect.prompts):
-            place = f"{path}.prompts.{number}"
-            self._known(f"{place}.step", "step", prompt.step, self._steps)
             if prompt.matches is not None:
-                self._expression(f"{place}.matches", prompt.matches)
+                self._expression(f"{path}.prompts.{number}.matches", prompt.matches)
         if expect.output_schema is not None:
             try:
                 check_schema(expect.output_schema)

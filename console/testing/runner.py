@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from headrace.console.testing.driver import JOB_ID, START_MS, Draws, Driver, Obj
 from headrace.console.testing.expectations import Miss, misses
 from headrace.console.testing.files import Case, TestFile
 from headrace.console.testing.script import Script
+from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.split import count_chars4
 from headrace.orchestrator.core.view import Environment, Limits
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import ContractError
 from headrace.schemas.messages import Submission
 from headrace.schemas.pools import Pool
 from headrace.schemas.workflow_tests import JobFields
@@ -86,11 +89,22 @@ def run_case(file: TestFile, case: Case, seed: int) -> CaseRun:
 
 def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) -> Environment:
     public = [name for name, pool in pools.items() if file.pools and file.pools.endpoints[pool.endpoint].public]
+    canonical = file.graph.canonical.decode()
+
+    def compile_text(text: str) -> Graph:
+        known = file.pools.pools if file.pools is not None else None
+        return file.graph if text == canonical else compile_workflow(json.loads(text), pools=known)
+
+    def resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
+        if workflow != file.graph.ref:
+            raise ContractError(f"this test has no workflow {str(workflow)[:100]!r}", kind="unknown_workflow")
+        return file.graph.document()
+
     return Environment(
         pools=pools,
         limits=Limits(),
-        resolve=lambda _: file.graph.document(),
-        compile=lambda _: file.graph,
+        resolve=resolve,
+        compile=compile_text,
         load=objects.load,
         # The stated rule and not o200k: the same on every machine, whatever extras it has.
         counters={"chars4": count_chars4},
