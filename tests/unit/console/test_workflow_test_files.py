@@ -1,6 +1,7 @@
 """``headrace workflow test``: what it says, and what it says of files that cannot be used."""
 
 import json
+import re
 
 import jsonschema_rs
 import pytest
@@ -178,6 +179,22 @@ def test_the_schema_takes_what_the_command_takes(write):
     )
     assert not validator.is_valid({"cases": [{"name": "a", "answers": [{"error": "no_kind"}]}]})
     assert schema_of_tests()["title"] == "WorkflowTests"
+
+
+def test_the_case_of_the_documentation_passes(tmp_path):
+    page = (EXAMPLES.parent / "docs" / "workflows.md").read_text()
+    found = re.search(r"```yaml\n# classify\.tests\.yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "classify.tests.yaml").write_text(found[1])
+    (tmp_path / "classify.yaml").write_text((EXAMPLES / "classify" / "workflow.yaml").read_text())
+    (tmp_path / "pools.yaml").write_text((EXAMPLES / "pools.yaml").read_text())
+    assert played(tmp_path / "classify.yaml")["failures"] == []
+
+
+def test_json_is_the_same_for_the_same_seed():
+    first, second = (json.loads(run(EXAMPLES, "--json", "--seed", "3").stdout) for _ in range(2))
+    first.pop("seconds")
+    second.pop("seconds")
+    assert json.dumps(first) == json.dumps(second)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.tests.yaml")), ids=lambda path: path.parent.name)
