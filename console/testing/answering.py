@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from headrace.console.testing.calls import last_of, prompt_of, schema_of
+from headrace.console.testing.calls import last_of, other_call, prompt_of, schema_of
 from headrace.console.testing.driver import Answered, Draws
 from headrace.console.testing.script import Pick, Script, index_of
 from headrace.runtime.output import OutputSchemas, judge
@@ -118,10 +118,12 @@ def _counted(prompt: str, text: str) -> Usage:
 
 
 def _value(task: Task, pick: Pick) -> Any:
-    """Return what is answered: what the script says, else a value of the schema, else what was said last."""
+    """Return what is answered: what the script says, else a value of the schema, else what was asked."""
     if "answer" in pick.spec.model_fields_set:
         answer = pick.spec.answer
         return _filled(answer, task, pick.groups) if isinstance(answer, str) else answer
+    if task.call is None:
+        return other_call(task)
     if (schema := schema_of(task)) is not None:
         return json_for(schema, Random(task.task_id))  # Of the task and not of the seed: the same in every order.
     return last_of(task)

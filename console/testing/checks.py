@@ -96,10 +96,11 @@ class _Check:
         for word in ("tasks", "failed", "attempts"):
             for name in getattr(expect, word):
                 self._known(f"{path}.{word}.{name}", "step", name, self._steps)
-        for word, specs in (("events", expect.events), ("prompts", expect.prompts)):
-            for number, spec in enumerate(specs):
-                if spec.step is not None:
-                    self._known(f"{path}.{word}.{number}.step", "step", spec.step, self._steps)
+        named = [("events", number, event.step) for number, event in enumerate(expect.events)]
+        named += [("prompts", number, prompt.step) for number, prompt in enumerate(expect.prompts)]
+        for word, number, step in named:
+            if step is not None:
+                self._known(f"{path}.{word}.{number}.step", "step", step, self._steps)
         for number, prompt in enumerate(expect.prompts):
             if prompt.matches is not None:
                 self._expression(f"{path}.prompts.{number}.matches", prompt.matches)

@@ -95,7 +95,7 @@ def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) ->
         known = file.pools.pools if file.pools is not None else None
         return file.graph if text == canonical else compile_workflow(json.loads(text), pools=known)
 
-    def resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
+    def resolve(workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
         if workflow != file.graph.ref:
             raise ContractError(f"this test has no workflow {str(workflow)[:100]!r}", kind="unknown_workflow")
         return file.graph.document()

@@ -3,14 +3,20 @@
 import json
 import time
 from random import Random
+from typing import Any
 
 import pytest
 import yaml
 
+from headrace.console.testing.answering import Answerer
+from headrace.console.testing.driver import Draws
 from headrace.console.testing.files import load_tests
 from headrace.console.testing.runner import run_case
+from headrace.console.testing.script import Script
 from headrace.schemas.errors import KINDS, ErrorKind
-from headrace.schemas.workflow_tests import SCRIPTED_KINDS
+from headrace.schemas.messages import Task
+from headrace.schemas.pools import Pool
+from headrace.schemas.workflow_tests import SCRIPTED_KINDS, RuleSpec
 from tests.simulation.workflows import draw_workflow
 from tests.unit.console.workflow_cases import ASK, EACH, LABEL, LLM, PRICES, ask, played, write
 
@@ -109,6 +115,31 @@ def test_a_truncated_answer_is_a_success_of_text_and_a_failure_with_a_schema(wri
     assert text["passed"]
     case = ask(answers=[rule], expect={"status": "failed", "reason": "truncated", "attempts": {"ask": 1}})
     assert played(write(LABEL, case))["passed"]
+
+
+class OtherTask(Task):
+    """A task whose call is none of a model."""
+
+    tool: dict[str, Any] | None = None
+
+
+def test_a_call_that_is_none_of_a_model_is_found_by_its_arguments_and_answered_with_json():
+    fields = {
+        "task_id": "test/mail/0",
+        "job_id": "test",
+        "step": "mail",
+        "attempt": 1,
+        "pool": "tools",
+        "lane": "batch",
+    }
+    call = {"tool": "email", "arguments": {"to": "a@b.c"}}
+    task = OtherTask(**fields, reply_partition=0, timeout_ms=1_000, tool=call)
+    rule = RuleSpec(prompt='"to": "(.*?)"', answer={"sent": True}, result={"cost_microusd": 3})
+    answerer = Answerer(Script([rule]), {"tools": Pool(endpoint="e")}, Draws(0))
+    result = answerer.answer(task).result
+    assert (result.output, result.cost_microusd) == ({"sent": True}, 3)
+    echo = Answerer(Script([]), {"tools": Pool(endpoint="e")}, Draws(0)).answer(task).result
+    assert echo.output == call
 
 
 # ── Time and money ───────────────────────────────────────────────────────────────────────────────────────────────────
