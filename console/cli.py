@@ -53,7 +53,7 @@ def root(
 
 HEAVY = {
     "model": ("Serve open-weights models on this machine.", "On this machine"),
-    "workflow": ("Check and show workflows.", "Operate"),
+    "workflow": ("Check, test and show workflows.", "Operate"),
 }
 """Groups that import much: loaded only when they are named, so that ``headrace --help`` stays quick."""
 

@@ -14,15 +14,19 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from headrace.console.commands.workflow_test import run_cases
 from headrace.console.graph_svg import svg_of
+from headrace.console.testing.files import is_tests, load_tests, tests_beside
 from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
 from headrace.schemas.pools import Pool, PoolsFile
 from headrace.schemas.workflow import language_schema
+from headrace.schemas.workflow_tests import schema_of_tests
 
-app = typer.Typer(name="workflow", help="Check and show workflows.", no_args_is_help=True)
+app = typer.Typer(name="workflow", help="Check, test and show workflows.", no_args_is_help=True)
+app.command(name="test")(run_cases)
 
 PoolsOption = Annotated[
     Path | None, typer.Option("--pools", help="Pools file; without it, the names of pools are not checked.")
@@ -31,19 +35,25 @@ PoolsOption = Annotated[
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files, or test files.")],
     pools: PoolsOption = None,
 ) -> None:
-    """Check workflows as a whole: every problem at once, as file:line; exit code 2 where there is one."""
-    known = _pools(pools)
-    problems: list[FileProblem] = []
+    """Check workflows as a whole, and the tests beside them: every problem at once, as file:line; then exit code 2."""
+    known = _pools_file(pools)
+    found: list[FileProblem] = []
     for file in files:
-        graph, wrong = _compile(file, known)
-        problems += wrong
+        if is_tests(file):
+            found += _check_tests(file, known)
+            continue
+        graph, wrong = _compile(file, known.pools if known is not None else None)
+        found += wrong
         if graph is not None:
             typer.echo(f"{file}: {graph.ref} holds: {len(graph.steps)} steps, sha256 {graph.sha256[:12]}")
+        if (tests := tests_beside(file)) is not None:
+            found += _check_tests(tests, known)
+    problems = list(dict.fromkeys(map(str, found)))  # A workflow and its tests may report the same.
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(problem, err=True)
     if problems:
         typer.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
         raise typer.Exit(2)
@@ -72,9 +82,11 @@ def show(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    tests: Annotated[bool, typer.Option("--tests", help="Of test files, in place of workflows.")] = False,
+) -> None:
     """Write the JSON Schema of the language, for editors."""
-    typer.echo(json.dumps(language_schema(), indent=2))
+    typer.echo(json.dumps(schema_of_tests() if tests else language_schema(), indent=2))
 
 
 def tree_of(graph: Graph) -> Tree:
@@ -133,11 +145,23 @@ def _read(file: Path) -> str:
         raise ConfigError("is not UTF-8") from None
 
 
+def _check_tests(file: Path, pools: PoolsFile | None) -> list[FileProblem]:
+    tests, problems = load_tests(file, pools)
+    if tests is not None:
+        typer.echo(f"{file}: {len(tests.cases)} case{'s' if len(tests.cases) > 1 else ''} of {tests.graph.ref} hold")
+    return problems
+
+
 def _pools(file: Path | None) -> Mapping[str, Pool] | None:
+    known = _pools_file(file)
+    return known.pools if known is not None else None
+
+
+def _pools_file(file: Path | None) -> PoolsFile | None:
     if file is None:
         return None
     try:
-        return PoolsFile.model_validate(yaml.safe_load(_read(file))).pools
+        return PoolsFile.model_validate(yaml.safe_load(_read(file)))
     except (ConfigError, yaml.YAMLError, ValidationError) as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(2) from None

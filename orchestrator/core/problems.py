@@ -67,7 +67,7 @@ class Problems:
             elif finding["type"] == "missing":
                 self.add(_join(path, loc[:-1]), f"{loc[-1]!r} is missing")
             else:
-                self.add(_join(path, loc), _WORDS.get(finding["type"], finding["msg"]))
+                self.add(_join(path, loc), _WORDS.get(finding["type"], finding["msg"].removeprefix("Value error, ")))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

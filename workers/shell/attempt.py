@@ -22,16 +22,16 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
+from headrace.runtime.output import OutputSchemas, judge
 from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
+from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, LlmCall, Result, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
-from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.journal import Entry
-from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
 from headrace.workers.core.result_text import result_text
 from headrace.workers.shell.payloads import Payloads, failure_of
 
@@ -202,19 +202,9 @@ class AttemptRunner:
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output: Any = completion.text
-        failure = None
-        if completion.refused:
-            failure = Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content")
-        elif call.output_schema is not None and truncated:
-            failure = Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
-        elif call.output_schema is not None:
-            try:
-                output = self._schemas.parse(completion.text, call.output_schema)
-            except OutputMismatch as mismatch:
-                failure = Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
-            except SchemaInvalid as invalid:
-                failure = Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
+        output, failure = judge(
+            completion.text, call.output_schema, self._schemas, truncated=truncated, refused=completion.refused
+        )
         usage = completion.usage
         cost = cost_microusd(usage, self._pool.price) if self._charged else 0
         # An answer without its count of tokens was paid, and nobody knows how much.
@@ -227,7 +217,7 @@ class AttemptRunner:
             job_id=task.job_id,
             attempt=task.attempt,
             failure=failure,
-            output=None if failure else output,
+            output=output,
             truncated=truncated,
             finish_reason=completion.finish_reason,
             usage=usage,

@@ -11,7 +11,8 @@ from random import Random
 from typing import Any, Literal
 
 from headrace.schemas.errors import ConfigError
-from headrace.workers.adapters.faulty.script import Fault, Rule, Script, json_for, parse_script
+from headrace.schemas.schema_sample import json_for
+from headrace.workers.adapters.faulty.script import Fault, Rule, Script, parse_script
 
 LOG_LINES = 200_000
 TOKEN_CHARS = 4
