@@ -73,7 +73,7 @@ def test_a_process_of_the_image_compiles_no_module_at_its_start() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "UV_COMPILE_BYTECODE=1" in text
     before, _, _ = text.partition("\nUSER ")
-    line = re.search(r'RUN PYTHONDONTWRITEBYTECODE= python -c \\\n +"(import .*)"', before)
+    line = re.search(r'RUN env -u PYTHONDONTWRITEBYTECODE python -c \\\n +"(import .*)"', before)
     assert line, "the standard library's modules are compiled while we may write"
     subprocess.run([sys.executable, "-c", line[1]], check=True)
 
