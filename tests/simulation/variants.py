@@ -195,7 +195,7 @@ VARIANTS = (
     Variant(state_before_commit, ("errors", "unknown"), 2),
     Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 9),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 79),
+    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 33),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
     Variant(journal_unread, ("crash",), 1),
