@@ -79,6 +79,8 @@ def check_result(result: Result, headers: Mapping[str, str]) -> Result:
         if not 0 <= count <= MAX_COUNT:
             _check_range(name, count, 0, MAX_COUNT)
     _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
+    if result.confidence is not None and not 0 <= result.confidence <= 1:  # Not a number is neither.
+        raise DecodeError("confidence is not between 0 and 1", kind="out_of_range")
     if result.output_ref is not None:
         check_ref(result.output_ref)
     return _cut(result)

@@ -39,6 +39,8 @@ class LlmCall(Message):
     """Texts at which the model stops."""
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the answer must hold; the output is then the parsed JSON."""
+    logprobs: bool = False
+    """Whether the result is to say how sure the model was."""
 
 
 class Task(Message):
@@ -125,6 +127,8 @@ class Result(Message):
     """The answer ended at ``max_output_tokens``."""
     finish_reason: str = ""
     """The provider's own word for why it stopped."""
+    confidence: float | None = None
+    """How sure the model was: e to the mean log-probability of the answer's tokens; None where it is not known."""
     usage: Usage = Usage()
     """Tokens, as the provider counted them."""
     cost_microusd: Count = 0

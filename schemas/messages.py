@@ -17,6 +17,7 @@ from headrace.schemas.outcomes import (
     FailedItem,
     JobStatus,
     Outcome,
+    PatternReceipt,
     PoolReceipt,
     Receipt,
     StepReceipt,
@@ -44,6 +45,7 @@ __all__ = [
     "ObjectRef",
     "Origin",
     "Outcome",
+    "PatternReceipt",
     "PoolReceipt",
     "Receipt",
     "Redrive",
@@ -62,7 +64,7 @@ class Control(Message):
     """A standing order to every process, on ``control``; a tombstone lifts it."""
 
     subject: str
-    """``job/<id>``, ``pool/<name>`` or ``endpoint/<id>``."""
+    """``job/<id>``, ``task/<job>/<step>/<index>``, ``pool/<name>`` or ``endpoint/<id>``."""
     action: Literal["cancel", "pause"]
     """What to do."""
     at_ms: int

@@ -46,6 +46,18 @@ class Price(_Closed):
     output: int = Field(default=0, ge=0)
     """A million answer tokens."""
 
+    def cost_microusd(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+        """Return the price of a call in micro-US-dollars, rounded up: a sum of calls is never below the bill.
+
+        Args:
+            input_tokens: all tokens of the prompt.
+            cached_tokens: of these, what was read from the cache.
+        """
+        cached = min(cached_tokens, input_tokens)
+        cached_price = self.input if self.cached_input is None else self.cached_input
+        total = (input_tokens - cached) * self.input + cached * cached_price + output_tokens * self.output
+        return -(-total // 1_000_000)
+
     @property
     def is_charged(self) -> bool:
         """Whether a call costs anything."""

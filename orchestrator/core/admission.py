@@ -55,10 +55,10 @@ def _check_budget(submission: Submission, graph: Graph) -> Failure | None:
     """A budget can only be kept where every call has an upper bound."""
     if submission.budget is None:
         return None
-    unbounded = [step.name for step in graph.steps if step.llm is not None and step.llm.max_output_tokens is None]
+    unbounded = [step.name for step in graph.steps if any(call.max_output_tokens is None for call in step.calls)]
     if not unbounded:
         return None
-    message = f"a budget needs max_output_tokens on every step; missing on: {', '.join(unbounded)}"
+    message = f"a budget needs max_output_tokens on every call; missing on: {', '.join(unbounded)}"
     return Failure(kind=ErrorKind.INVALID_JOB, message=message)
 
 
@@ -67,9 +67,10 @@ def _check_pools(submission: Submission, graph: Graph, environment: Environment)
     if submission.sensitivity is not Sensitivity.CONFIDENTIAL:
         return None
     public = [
-        f"{step.name} ({step.llm.pool})"
+        f"{step.name} ({call.pool})"
         for step in graph.steps
-        if step.llm is not None and step.llm.pool in environment.public_pools
+        for call in step.calls
+        if call.pool in environment.public_pools
     ]
     if not public:
         return None

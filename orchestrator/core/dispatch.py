@@ -13,7 +13,9 @@ from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.payloads import InputBroken
+from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
+from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
@@ -68,6 +70,8 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     if state.status is not StepStatus.RUNNING or not step.makes_tasks:
         return 0
     left = min(at_most, state.total - state.next)
+    if step.script is not None:
+        return min(left, len(next_calls(turn, step, state.next)))
     if step.kind is not StepKind.REDUCE and not streams(turn, step):
         return left
     count = 0
@@ -108,13 +112,19 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         Items that cannot be asked for at all, with the reason: the caller settles them as failed.
     """
     refused: list[tuple[int, Failure]] = []
-    sender = _Sender(turn, step, None)
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step))
+    if step.script is not None:
+        count = min(count, len(next_calls(turn, step, state.next)))
+    if count <= 0:
+        return refused
+    sender = _Sender(turn, step, None, call_of(turn, step, state.next))
     sent = passed = done = 0
     for index in range(state.next, state.next + count):
         if done > DISPATCH_WORK or not is_ready(turn, step, index):
             break
+        if step.script is not None and index > state.next:
+            sender = _Sender(turn, step, None, call_of(turn, step, index))
         work = Work(TASK_WORK)
         try:
             failure = sender.send(index, work)
@@ -138,24 +148,18 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _Sender(turn, step, record).send(index, Work(TASK_WORK))
+    failure = _Sender(turn, step, record, call_of(turn, step, index)).send(index, Work(TASK_WORK))
     if failure is None:
         turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, live=1))
         if record.cause:
-            turn.header = budget.count_duplicate(turn.header, pool_of(step, record))
+            turn.header = budget.count_duplicate(turn.header, pool_of(turn, step, index, record))
     return failure
-
-
-def pool_of(step: Step, record: TaskRecord | None) -> str:
-    """Return the pool of a task: the step's, unless an operator sent the task to another."""
-    assert step.llm is not None
-    return record.edit.pool if record and record.edit and record.edit.pool else step.llm.pool
 
 
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        sender = _Sender(turn, step, record)
+        sender = _Sender(turn, step, record, call_of(turn, step, index))
         return sender.task(index, record, sender.messages(index, Work(TASK_WORK)))
     except DependencyUnavailable:
         raise  # A store that does not answer is waited for.
@@ -170,31 +174,33 @@ class _Sender:
         turn: the turn.
         step: the step.
         before: the task's record where it was tried before.
+        call: which call it is.
     """
 
-    def __init__(self, turn: Turn, step: Step, before: TaskRecord | None) -> None:
-        assert step.llm is not None
-        spec = turn.header.spec
-        self._turn, self._step, self._llm, self._before = turn, step, step.llm, before
+    def __init__(self, turn: Turn, step: Step, before: TaskRecord | None, call: Call) -> None:
+        spec, llm = turn.header.spec, call.llm
+        self._turn, self._step, self._llm, self._before = turn, step, llm, before
         self._base = step_context(turn, step)
-        pool_name = pool_of(step, before)
+        self._names = call.names
+        pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
         self._item: Callable[[int], Any] | None = None
         """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
         self._limited = budget.is_limited(turn.header)
-        self._priced = pool.price.is_charged and step.llm.max_output_tokens is not None
+        self._priced = pool.price.is_charged and llm.max_output_tokens is not None
         self._trace = tuple((name, text.encode()) for name, text in spec.trace)
         self._after, self._cause = "", ""
         if before is not None:
             self._after, self._cause = before.failure.kind.value if before.failure else "", before.cause
         # Checked when the job was accepted, so messages are made of it without being validated again.
         self._call = {
-            "max_output_tokens": step.llm.max_output_tokens,
-            "temperature": step.llm.temperature,
-            "top_p": step.llm.top_p,
-            "seed": step.llm.seed,
-            "stop": step.llm.stop,
-            "output_schema": step.llm.output_schema,
+            "max_output_tokens": llm.max_output_tokens,
+            "temperature": llm.temperature,
+            "top_p": llm.top_p,
+            "seed": llm.seed,
+            "stop": llm.stop,
+            "output_schema": llm.output_schema,
+            "logprobs": llm.logprobs,
         }
         self._task = {
             "job_id": spec.job_id,
@@ -268,8 +274,10 @@ class _Sender:
                 return {**self._base, "item": self._item(index), "index": index}
             case StepKind.REDUCE:
                 return {**self._base, "items": node_items(self._turn, self._step, index), "index": index}
-            case _:
+            case StepKind.LLM:
                 return self._base
+            case _:
+                return {**self._base, **self._names()}
 
     def task(self, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
         """Build the task."""

@@ -206,7 +206,10 @@ def _check_sources(steps: Mapping[str, Step], problems: Problems) -> None:
 def _may_be_list(step: Step) -> bool:
     if step.yields_list or step.reducer in ("concat", "majority"):
         return True
-    schema = step.llm.output_schema if step.llm else None
+    return any(_may_give_list(call.output_schema) for call in step.calls)
+
+
+def _may_give_list(schema: dict[str, Any] | None) -> bool:
     if schema is None:
         return False
     kinds = schema.get("type", "array")  # A schema without a type may be anything; the engine looks again.

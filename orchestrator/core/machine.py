@@ -7,7 +7,8 @@ from typing import assert_never
 
 from headrace.orchestrator.core.budget import is_limited
 from headrace.orchestrator.core.damage import damaged
-from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, pool_of, ready_count, room
+from headrace.orchestrator.core.demands import demands_of
+from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, ready_count
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
     CancelRequested,
@@ -42,6 +43,7 @@ from headrace.orchestrator.core.state import (
     marker_key,
 )
 from headrace.orchestrator.core.submissions import refused, submitted
+from headrace.orchestrator.core.task_calls import pool_of
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.view import JobView
 from headrace.orchestrator.core.window import Demand, Standing
@@ -132,19 +134,14 @@ def standing(view: JobView) -> Standing | None:
     header = turn.header_or_none()
     if header is None or header.phase is not Phase.RUNNING:
         return None
-    demands = []
+    demands: list[Demand] = []
     for name, state in header.steps:
-        if state.status is StepStatus.RUNNING and (llm := turn.graph.step(name).llm) is not None:
-            graph_step = turn.graph.step(name)
-            try:
-                ready = ready_count(turn, graph_step, room(turn, graph_step))
-            except (InputBroken, PayloadLost):
-                ready = 1  # The grant comes upon it too, and ends the job.
-            demands.append(Demand(name, llm.pool, state.live, ready))
+        if state.status is StepStatus.RUNNING or state.live:
+            demands += demands_of(turn, turn.graph.step(name), state)
     return Standing(header.spec.tenant, header.spec.lane, header.spec.priority, tuple(demands))
 
 
-def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]:
+def channel_of(view: JobView, step: str, index: int, record: TaskRecord) -> tuple[str, str, int]:
     """Return the pool and the lane that a task of a running job went to, and how long its call may take, in ms.
 
     Raises:
@@ -152,7 +149,7 @@ def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, 
     """
     turn = Turn(view, 0)
     graph_step = turn.graph.step(step)
-    pool = pool_of(graph_step, record)
+    pool = pool_of(turn, graph_step, index, record)
     timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
     return pool, turn.header.spec.lane, timeout_ms
 

@@ -7,12 +7,15 @@ from typing import Any
 
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.scripts.run import Failed, Finished
 from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
     JobHeader,
     Marker,
     Phase,
     PoolSpent,
+    StepState,
+    StepStatus,
     TaskStatus,
     input_key,
     items_key,
@@ -20,16 +23,19 @@ from headrace.orchestrator.core.state import (
     marker_key,
     task_key,
 )
+from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import walked
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json, encode
-from headrace.schemas.errors import ErrorKind
+from headrace.schemas.errors import ErrorKind, HeadraceError
 from headrace.schemas.messages import (
     Control,
     FailedItem,
     Failure,
     JobStatus,
     Outcome,
+    PatternReceipt,
     PoolReceipt,
     Receipt,
     StepReceipt,
@@ -52,8 +58,8 @@ def end_job(
 ) -> None:
     """Write the job's outcome and marker, stop what is in flight, and begin the closing."""
     header = turn.header
-    partial = status is JobStatus.SUCCEEDED and any(state.failed for _, state in header.steps)
     failed, total = failed_items(turn)
+    partial = status is JobStatus.SUCCEEDED and _fell_short(turn)
     early = None if status is JobStatus.SUCCEEDED else so_far(turn)
     outcome = Outcome(
         job_id=header.spec.job_id,
@@ -166,6 +172,18 @@ def _unkeepable(turn: Turn, size: int) -> str | None:
     return None
 
 
+def _fell_short(turn: Turn) -> bool:
+    """Return whether a step has less than it might: an item, or its whole answer."""
+    return any(
+        turn.step_state(step.name).failed > 0 if step.script is None else _script_failed(turn, step)
+        for step in turn.graph.steps
+    )
+
+
+def _script_failed(turn: Turn, step: Step) -> bool:
+    return not turn.step_state(step.name).skipped and isinstance(walked(turn, step).then, Failed)
+
+
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
     """Return the first hundred items that failed for good, and how many there are.
 
@@ -181,8 +199,12 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
             if len(found) == MAX_FAILED_ITEMS:
                 break
             record = turn.task(name, index)
-            if record is not None and record.status is TaskStatus.FAILED and record.failure is not None:
-                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
+            if record is None or record.status is not TaskStatus.FAILED or record.failure is None:
+                continue
+            if record.failure.kind is ErrorKind.CANCELLED:
+                total -= 1  # A script called it off, since it had its answer.
+                continue
+            found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
     return tuple(found), total
 
 
@@ -208,6 +230,8 @@ def receipt_of(turn: Turn) -> Receipt:
             started_ms=state.started_ms,
             finished_ms=state.finished_ms,
             template_hash=step.template_hash if step else "",
+            skipped=state.skipped,
+            pattern=_pattern(turn, step, state) if step and step.script is not None else None,
         )
     return trusted(
         Receipt,
@@ -223,6 +247,17 @@ def receipt_of(turn: Turn) -> Receipt:
         pools=pools,
         steps=steps,
     )
+
+
+def _pattern(turn: Turn, step: Step, state: StepState) -> PatternReceipt | None:
+    """Return what a scripted step has to tell; nothing where what it rests on cannot be read now."""
+    if state.status is StepStatus.WAITING or state.skipped:
+        return None
+    try:
+        then = walked(turn, step).then
+    except HeadraceError:
+        return None
+    return then.receipt if isinstance(then, Finished | Failed) else None
 
 
 def _unconfirmed(header: JobHeader) -> Unconfirmed:

@@ -17,6 +17,8 @@ _NAMES = {
     "WorkflowSpec": "workflow",
     "StepSpec": "step",
     "LlmSpec": "llm",
+    "RouteSpec": "route",
+    "BranchSpec": "branch",
     "SplitSpec": "split",
     "RetrySpec": "retry",
 }

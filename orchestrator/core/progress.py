@@ -7,11 +7,19 @@ from dataclasses import replace
 from headrace.orchestrator.core.aggregate import TreePlan
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.scripts.proceed import proceed
 from headrace.orchestrator.core.state import Phase, StepState, StepStatus
 from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.templates import evaluate_structure
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import output_context, source_count, split_items, step_value, streams
+from headrace.orchestrator.core.values import (
+    evaluated,
+    output_context,
+    source_count,
+    split_items,
+    step_value,
+    streams,
+)
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, JobStatus
 
@@ -39,7 +47,12 @@ def _advance_step(turn: Turn, step: Step) -> None:
     if state.status is StepStatus.WAITING and _startable(turn, step):
         _start(turn, step)
     state = turn.step_state(step.name)
-    if state.status is StepStatus.RUNNING and state.ended >= state.total:
+    if state.status is not StepStatus.RUNNING:
+        return
+    if step.script is not None:
+        if failure := proceed(turn, step):
+            end_job(turn, JobStatus.FAILED, failure.kind, failure.message)
+    elif state.ended >= state.total:
         _finish(turn, step, state)
 
 
@@ -55,6 +68,11 @@ def _startable(turn: Turn, step: Step) -> bool:
 
 
 def _start(turn: Turn, step: Step) -> None:
+    if step.when is not None and not evaluated(turn, step, step.when, {}):
+        skipped = StepState(StepStatus.DONE, started_ms=turn.now_ms, finished_ms=turn.now_ms, skipped=True)
+        turn.set_step(step.name, skipped)
+        turn.announce("step.skipped", step=step.name)
+        return
     total = _total(turn, step)
     turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms))
     turn.announce("step.started", step=step.name, total=total)
@@ -78,6 +96,8 @@ def _total(turn: Turn, step: Step) -> int:
             return source_count(turn, step)
         case StepKind.REDUCE:
             return TreePlan(source_count(turn, step), step.fan_in).node_count if step.makes_tasks else 1
+        case _:
+            return 0  # Of a script they are known as it goes.
 
 
 def _finish(turn: Turn, step: Step, state: StepState) -> None:
@@ -96,8 +116,8 @@ def shortfall(step: Step, state: StepState, cause: Failure | None = None) -> Fai
     """
     kind = cause.kind if cause else ErrorKind.INVALID_INPUT
     because = f": {cause.message}" if cause else ""
-    if step.on_error.mode is not OnErrorMode.FAIL:
-        return None
+    if step.on_error.mode is not OnErrorMode.FAIL or step.script is not None:
+        return None  # A script says itself what a failed call means.
     if step.kind is not StepKind.FOR_EACH:
         return Failure(kind=kind, message=f"step {step.name} failed{because}") if state.failed else None
     needed = step.require.needed(state.total)

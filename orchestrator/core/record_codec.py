@@ -32,6 +32,7 @@ from headrace.orchestrator.core.state import (
     WorkflowRecord,
     fields_besides,
 )
+from headrace.orchestrator.core.told import Told
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import JOB_ID, TASK_ID
@@ -95,6 +96,8 @@ def _task_plain(record: TaskRecord) -> dict[str, Any]:
         plain["f"] = record.failure.model_dump(mode="json", exclude_none=True)
     if record.reserved is not None:
         plain["r"] = record.reserved
+    if record.told is not None:
+        plain["q"] = _slots(record.told)
     if record.free or record.owed or record.history or record.edit is not None:
         _add_troubles(plain, record)
     return plain
@@ -146,7 +149,7 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
     }
 
 
-def _slots(value: StepState | PoolSpent) -> dict[str, Any]:
+def _slots(value: StepState | PoolSpent | Told) -> dict[str, Any]:
     """Return the fields that differ from zero; a flat dataclass needs no deep copy."""
     return {name: item for name in value.__slots__ if (item := getattr(value, name)) not in (0, None, ())}
 
@@ -267,6 +270,7 @@ def _task(plain: dict[str, Any]) -> TaskRecord:
         truncated=plain.get("cut", False),
         failure=Failure(**{**failure, "kind": ErrorKind(failure["kind"])}) if failure else None,
         reserved=(plain["r"][0], plain["r"][1]) if "r" in plain else None,
+        told=Told(**plain["q"]) if "q" in plain else None,
     )
     return _with_troubles(record, plain) if "n" in plain or "w" in plain or "h" in plain or "e" in plain else record
 

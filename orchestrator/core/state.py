@@ -21,6 +21,7 @@ from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
 
@@ -70,6 +71,8 @@ class StepState:
     truncated: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
+    skipped: bool = False
+    """Its condition did not hold."""
 
     @property
     def ended(self) -> int:
@@ -91,6 +94,7 @@ class StepState:
             self.truncated + truncated,
             self.started_ms,
             self.finished_ms,
+            self.skipped,
         )
 
 
@@ -275,6 +279,8 @@ class TaskRecord:
     """What a redrive put in place of the task's own."""
     redrives: int = 0
     """How often an operator sent it back: the guard against a loop."""
+    told: Told | None = None
+    """Of a scripted step's task: what the script goes by."""
 
     @property
     def counted(self) -> int:

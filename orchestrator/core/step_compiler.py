@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.orchestrator.core.aggregate import REDUCERS
-from headrace.orchestrator.core.document import check_schema_at
+from headrace.orchestrator.core.call_compiler import CallCompiler
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.script_compiler import ScriptCompiler
 from headrace.orchestrator.core.steps import (
-    LlmPlan,
-    MessageTemplate,
     OnError,
     OnErrorMode,
     Require,
@@ -30,9 +29,9 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
 from headrace.schemas.workflow import (
     KINDS,
+    PATTERNS,
     AtLeast,
     DefaultValue,
-    LlmSpec,
     RetryRuleSpec,
     RetrySpec,
     Share,
@@ -41,6 +40,7 @@ from headrace.schemas.workflow import (
 )
 
 DEFAULT_FAN_IN = 8
+OTHERS = tuple(kind for kind in KINDS if kind != "llm")
 _TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight")
 
 
@@ -61,10 +61,16 @@ class StepCompiler:
             return None, ()
         self._check_options(path, spec, kind)
         source, needs = self._source(path, spec, kind)
+        calls = CallCompiler(self.scope, self.pools)
         llm, split = None, None
         if spec.llm is not None:
-            llm, more = self._llm(f"{path}.llm", spec.llm, kind)
+            local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
+            llm, more = calls.llm(f"{path}.llm", spec.llm, local)
             needs += more
+        script, more = ScriptCompiler(calls).compile(path, spec)
+        needs += more
+        if spec.when is not None:
+            needs += calls.condition(f"{path}.when", spec.when)
         if spec.split is not None:
             split, more = self._split(f"{path}.split", spec.split)
             needs += more
@@ -73,6 +79,8 @@ class StepCompiler:
             kind=kind,
             source=source,
             llm=llm,
+            script=script,
+            when=spec.when,
             split=split,
             reducer=spec.reducer,
             fan_in=spec.fan_in or DEFAULT_FAN_IN,
@@ -93,9 +101,9 @@ class StepCompiler:
         present = [kind for kind in KINDS if getattr(spec, kind) is not None]
         leading = [kind for kind in present if kind != "llm"]
         if not present:
-            self._problem(path, "a step needs one of llm, split, for_each or reduce")
+            self._problem(path, f"a step needs one of {', '.join(('llm', *OTHERS[:-1]))} or {OTHERS[-1]}")
             return None
-        if len(leading) > 1 or (leading == ["split"] and "llm" in present):
+        if len(leading) > 1 or (leading and leading[0] not in ("for_each", "reduce") and "llm" in present):
             self._problem(path, f"{' and '.join(present)} do not go together in one step")
             return None
         return StepKind((leading or present)[0])
@@ -112,7 +120,7 @@ class StepCompiler:
         if "require" in given and kind is not StepKind.FOR_EACH:
             self._problem(f"{path}.require", "require belongs to for_each, which has many items")
         for option in _TASK_OPTIONS:
-            if option in given and spec.llm is None:
+            if option in given and spec.llm is None and kind.value not in PATTERNS:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.key != "spread":
             self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
@@ -161,41 +169,6 @@ class StepCompiler:
             self._problem(place, "a list is needed: a step, or one expression in {{ }} and nothing around it")
         inner = bare.removeprefix("{{").removesuffix("}}").strip("- \t\n")
         return (Source(step=inner) if inner in needs else Source(expression=text)), needs
-
-    def _llm(self, path: str, spec: LlmSpec, kind: StepKind) -> tuple[LlmPlan, tuple[str, ...]]:
-        if self.pools is not None and spec.pool not in self.pools:
-            self._problem(f"{path}.pool", f"unknown pool {spec.pool[:80]!r}{suggestion(spec.pool, self.pools)}")
-        if spec.output is not None:
-            check_schema_at(f"{path}.output", spec.output, self.scope.problems)
-        local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
-        needs: tuple[str, ...] = ()
-        messages = self._messages(path, spec)
-        for place, message in messages:
-            needs += self.scope.names(place, message.content, local=local)
-        plan = LlmPlan(
-            pool=spec.pool,
-            messages=tuple(message for _, message in messages),
-            temperature=spec.temperature,
-            top_p=spec.top_p,
-            seed=spec.seed,
-            stop=tuple(spec.stop),
-            max_output_tokens=spec.max_output_tokens,
-            output_schema=spec.output,
-        )
-        return plan, needs
-
-    def _messages(self, path: str, spec: LlmSpec) -> list[tuple[str, MessageTemplate]]:
-        if spec.messages is not None:
-            if spec.prompt is not None or spec.system is not None:
-                self._problem(path, "messages stands in place of prompt and system: use one or the other")
-            return [
-                (f"{path}.messages.{at}.content", MessageTemplate(message.role, message.content))
-                for at, message in enumerate(spec.messages)
-            ]
-        if spec.prompt is None:
-            self._problem(path, "prompt or messages is missing")
-        pairs = (("system", "system", spec.system), ("prompt", "user", spec.prompt))
-        return [(f"{path}.{key}", MessageTemplate(role, text)) for key, role, text in pairs if text is not None]
 
     def _split(self, path: str, spec: SplitSpec) -> tuple[SplitPlan, tuple[str, ...]]:
         if spec.size is None and spec.by != "records":

@@ -5,12 +5,30 @@ Pure: imports nothing that reads a clock, a file, a socket or a random number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
+from headrace.orchestrator.core.scripts.plans import Script
 from headrace.schemas.errors import ErrorKind
+
+__all__ = [
+    "KeyRule",
+    "LlmPlan",
+    "MessageTemplate",
+    "OnError",
+    "OnErrorMode",
+    "Require",
+    "RetryPolicy",
+    "RetryRule",
+    "RetryRules",
+    "Source",
+    "SplitPlan",
+    "Step",
+    "StepKind",
+]
 
 
 class StepKind(StrEnum):
@@ -20,6 +38,7 @@ class StepKind(StrEnum):
     SPLIT = "split"
     FOR_EACH = "for_each"
     REDUCE = "reduce"
+    ROUTE = "route"
 
 
 class KeyRule(StrEnum):
@@ -113,38 +132,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageTemplate:
-    """One message of a prompt, not yet rendered."""
-
-    role: str
-    """``system``, ``user`` or ``assistant``."""
-    content: str
-    """The template's source, for `templates.render`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LlmPlan:
-    """One model call, not yet rendered."""
-
-    pool: str
-    """The pool whose workers make it."""
-    messages: tuple[MessageTemplate, ...]
-    """The prompt; ``prompt`` and ``system`` are already turned into messages."""
-    temperature: float | None = None
-    """Left to the provider where it is None."""
-    top_p: float | None = None
-    """Left to the provider where it is None."""
-    seed: int | None = None
-    """Left to the provider where it is None."""
-    stop: tuple[str, ...] = ()
-    """Texts at which the model stops."""
-    max_output_tokens: int | None = None
-    """The most the model may write."""
-    output_schema: dict[str, Any] | None = None
-    """JSON Schema of the answer."""
-
-
-@dataclass(frozen=True, slots=True)
 class SplitPlan:
     """How a text is cut."""
 
@@ -171,7 +158,11 @@ class Step:
     source: Source | None = None
     """Where its items come from; for `for_each` and `reduce` only."""
     llm: LlmPlan | None = None
-    """The call it makes; None for `split` and for pure reducers."""
+    """The call it makes; None for `split`, for pure reducers, and for scripted steps."""
+    script: Script | None = None
+    """What a scripted step does: its tasks and their calls are decided as it goes (`core.scripts`)."""
+    when: str | None = None
+    """A condition, for `templates.evaluate`: where it does not hold, the step is skipped."""
     split: SplitPlan | None = None
     """How it cuts; for `split` only."""
     reducer: str | None = None
@@ -198,4 +189,26 @@ class Step:
     @property
     def makes_tasks(self) -> bool:
         """Whether it needs workers; the others are computed where they stand."""
-        return self.llm is not None
+        return self.llm is not None or self.script is not None
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every model call that it may make."""
+        if self.script is not None:
+            return self.script.calls
+        return () if self.llm is None else (self.llm,)
+
+    @property
+    def script_name(self) -> str:
+        """The key under which its script stands; empty where it has none."""
+        return self.kind.value if self.script is not None else ""
+
+    def texts(self) -> Iterator[str]:
+        """Yield every template that is rendered with the step's context."""
+        for call in self.calls:
+            for message in call.messages:
+                yield message.content
+        if self.script is not None:
+            yield from self.script.conditions
+        if self.when is not None:
+            yield self.when

@@ -239,9 +239,9 @@ class Decider:
 
     def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
         """Return where a live task went; None where its job cannot be read any more."""
-        job_id, step, _ = key.removeprefix("task/").split("/")
+        job_id, step, index = key.removeprefix("task/").split("/")
         try:
-            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, record)
+            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, int(index), record)
         except Exception:
             log.exception("channel.unknown", key=key)
             return None
