@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headrace.schemas.workflow_calls import Closed, LlmSpec
-from headrace.schemas.workflow_patterns import RouteSpec
+from headrace.schemas.workflow_patterns import CascadeSpec, RouteSpec, VoteSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -20,7 +20,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "cascade", "plan", "refine", "saga", "tool", "vote", "wait", "workflow"),
+        *("agent", "cache", "plan", "refine", "saga", "tool", "wait", "workflow"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -30,7 +30,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route",)
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote")
 """Steps that decide as they go which calls they make."""
 KINDS: tuple[str, ...] = ("split", "for_each", "reduce", *PATTERNS, "llm")
 """What makes a step; `llm` also goes with `for_each` and `reduce`."""
@@ -104,6 +104,10 @@ class StepSpec(Closed):
     """A step that yields a list, or a template of one expression that does. Many values become one."""
     route: RouteSpec | None = None
     """One of several calls, by rules or by a classifier."""
+    cascade: CascadeSpec | None = None
+    """The smallest model that can do it: pools in order."""
+    vote: VoteSpec | None = None
+    """One question to several, and one answer of theirs."""
     fan_in: int | None = Field(default=None, ge=2, le=1_000)
     """The most inputs of one reducing call; 8 where it is missing."""
     reducer: str | None = Field(default=None, alias="with")

@@ -5,14 +5,13 @@ Part of `schemas.workflow`. docs/workflows.md shows each.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from headrace.schemas.workflow_calls import Closed, LlmSpec
+from headrace.schemas.workflow_calls import CallSpec, Closed, LlmSpec
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Pools = Annotated[list[str], Field(min_length=1, max_length=16)]
 
 
 class RuleSpec(Closed):
@@ -51,3 +50,88 @@ class RouteSpec(Closed):
     """The branch where nothing else decides: no rule holds, and the classifier is unsure, wrong, or fails."""
     to: dict[str, BranchSpec] = Field(min_length=1, max_length=100)
     """The branches, by name."""
+
+
+class LeastConfidence(Closed):
+    """How sure a model must be."""
+
+    at_least: Share
+    """e to the mean log-probability of the answer's tokens."""
+
+
+class AgreementSpec(Closed):
+    """How many answers must be the same."""
+
+    samples: int = Field(default=1, ge=1, le=16)
+    """Calls of each pool."""
+    at_least: int = Field(ge=2, le=64)
+    """How many of them must be the same."""
+    compare: str | None = None
+    """What of an answer is compared: an expression over ``answer``; all of it where this is missing."""
+
+
+class JudgeSpec(LlmSpec):
+    """A model that gives an answer a score from 0 to 1; its prompt knows it as ``answer``."""
+
+    at_least: Share
+    """The score from which it is accepted."""
+
+
+class AcceptSpec(Closed):
+    """What an answer must hold; all of what is named."""
+
+    answer_schema: dict[str, Any] | None = Field(default=None, alias="schema")
+    """JSON Schema of the answer; asked of the model too, unless the call has an ``output`` of its own."""
+    confidence: LeastConfidence | None = None
+    """How sure the model must be."""
+    agreement: AgreementSpec | None = None
+    """How many answers must be the same."""
+    judge: JudgeSpec | None = None
+    """A model that judges what holds all else."""
+
+
+class CascadeSpec(CallSpec):
+    """One call that goes to pools in order, until an answer is accepted; the last pool's is taken as it is."""
+
+    pools: list[str | list[str]] = Field(min_length=2, max_length=8)
+    """From the smallest to the best; a list in place of a name: several that are asked side by side."""
+    accept: AcceptSpec
+    """What the answers of all pools but the last must hold."""
+
+
+class VoterSpec(Closed):
+    """Who votes, and in what it differs from the others."""
+
+    pool: str
+    """The pool whose workers make the call."""
+    samples: int = Field(default=1, ge=1, le=32)
+    """How many votes it has, each a call."""
+    prompt: str | None = None
+    """The user's message in place of the vote's; a template."""
+    system: str | None = None
+    """The system's message in place of the vote's; a template."""
+    temperature: float | None = Field(default=None, ge=0, le=10)
+    """In place of the vote's."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """In place of the vote's."""
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    """In place of the vote's."""
+
+
+class VoteSpec(CallSpec):
+    """One question to several models or samples, side by side, and one answer of theirs."""
+
+    voters: list[VoterSpec] = Field(min_length=1, max_length=32)
+    """Who votes: 2 to 32 calls."""
+    pick: Literal["majority", "first_valid", "merge", "best_of"] = "majority"
+    """How one answer comes of theirs."""
+    ask: Literal["all", "as_needed"] = "all"
+    """Of ``majority`` and ``first_valid``: all at once, or no more at a time than can decide."""
+    quorum: int | None = Field(default=None, ge=1, le=32)
+    """Of ``majority``: so many must say the same. More than half where it is missing, and then fewer will do."""
+    compare: str | None = None
+    """Of ``majority``: what of an answer is compared, an expression over ``answer``."""
+    judge: LlmSpec | None = None
+    """Of ``best_of``, and of ``majority`` without a quorum: says which of ``answers`` is the best, by number from 0."""
+    merge: LlmSpec | None = None
+    """Of ``merge``: makes one of ``answers``; without it objects and lists are merged as they are."""

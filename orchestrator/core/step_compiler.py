@@ -12,7 +12,7 @@ from headrace.orchestrator.core.call_compiler import CallCompiler
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
-from headrace.orchestrator.core.script_compiler import ScriptCompiler
+from headrace.orchestrator.core.script_compiler import compile_script
 from headrace.orchestrator.core.steps import (
     OnError,
     OnErrorMode,
@@ -67,7 +67,7 @@ class StepCompiler:
             local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
             llm, more = calls.llm(f"{path}.llm", spec.llm, local)
             needs += more
-        script, more = ScriptCompiler(calls).compile(path, spec)
+        script, more = compile_script(calls, path, spec)
         needs += more
         if spec.when is not None:
             needs += calls.condition(f"{path}.when", spec.when)

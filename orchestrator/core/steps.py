@@ -39,6 +39,8 @@ class StepKind(StrEnum):
     FOR_EACH = "for_each"
     REDUCE = "reduce"
     ROUTE = "route"
+    CASCADE = "cascade"
+    VOTE = "vote"
 
 
 class KeyRule(StrEnum):

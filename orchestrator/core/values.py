@@ -124,7 +124,7 @@ def _value(turn: Turn, step: Step) -> Any:
             return gathered(turn, step)
         case StepKind.REDUCE:
             return reduced_value(turn, step)
-        case StepKind.ROUTE:
+        case _:
             return scripted_value(turn, step)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
 
@@ -53,4 +55,97 @@ class RoutePlan:
         return 2
 
 
-Script = RoutePlan
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One rung of a cascade."""
+
+    name: str
+    """Its pool, or its pools joined by ``+``."""
+    calls: tuple[LlmPlan, ...]
+    """What goes out side by side; on the last rung one."""
+
+
+@dataclass(frozen=True, slots=True)
+class CascadePlan:
+    """Pools in order, and what is accepted of all but the last."""
+
+    tiers: tuple[Tier, ...]
+    """At least two."""
+    schema: dict[str, Any] | None = None
+    """JSON Schema that an answer must hold."""
+    confidence: float | None = None
+    """The least confidence."""
+    agreement: int | None = None
+    """How many answers of a rung must be the same."""
+    compare: str | None = None
+    """What of an answer is compared: an expression over ``answer``."""
+    judge: LlmPlan | None = None
+    """The call that gives an answer its score."""
+    judge_at_least: float = 0.0
+    """The least score."""
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every call that may be made."""
+        judges = () if self.judge is None else (self.judge,)
+        return (*(call for tier in self.tiers for call in tier.calls), *judges)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Templates beside the calls' prompts."""
+        return () if self.compare is None else (self.compare,)
+
+    @property
+    def most_calls(self) -> int:
+        """The most tasks that a step of it has."""
+        judges = 0 if self.judge is None else len(self.tiers) - 1
+        return sum(len(tier.calls) for tier in self.tiers) + judges
+
+
+class Pick(StrEnum):
+    """How a vote comes to one answer."""
+
+    MAJORITY = "majority"
+    FIRST_VALID = "first_valid"
+    MERGE = "merge"
+    BEST_OF = "best_of"
+
+
+@dataclass(frozen=True, slots=True)
+class VotePlan:
+    """One question to several."""
+
+    voters: tuple[LlmPlan, ...]
+    """At least two."""
+    pick: Pick
+    """What is made of their answers."""
+    quorum: int
+    """Votes that decide a majority."""
+    strict: bool = False
+    """Whether fewer than the quorum do not: it was asked for."""
+    as_needed: bool = False
+    """Whether no more are asked at a time than are missing for the quorum."""
+    compare: str | None = None
+    """What of an answer is compared: an expression over ``answer``."""
+    judge: LlmPlan | None = None
+    """The call that says which of some answers is the best."""
+    merge: LlmPlan | None = None
+    """The call that makes one of all."""
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every call that may be made."""
+        return (*self.voters, *(call for call in (self.judge, self.merge) if call is not None))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Templates beside the calls' prompts."""
+        return () if self.compare is None else (self.compare,)
+
+    @property
+    def most_calls(self) -> int:
+        """The most tasks that a step of it has."""
+        return len(self.voters) + (self.judge is not None or self.merge is not None)
+
+
+Script = RoutePlan | CascadePlan | VotePlan

@@ -62,7 +62,9 @@ def _end(turn: Turn, step: Step) -> None:
         if record is None or record.ended:
             continue
         if record.status is TaskStatus.RETRYING:
-            failure = Failure(kind=ErrorKind.CANCELLED, message="its step had ended")
+            last = record.failure or Failure(kind=ErrorKind.INTERRUPTED, message="it was interrupted")
+            message = f"its step ended before another attempt; the last: {last.message}"[:1_000]
+            failure = last.model_copy(update={"message": message})
             over = replace(record, status=TaskStatus.FAILED, at_ms=turn.now_ms, due_ms=None, failure=failure)
             turn.put_task(step.name, index, replace(over, cause="", history=()))
             turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, failed=1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from headrace.orchestrator.core.scripts import route
-from headrace.orchestrator.core.scripts.plans import RoutePlan
-from headrace.orchestrator.core.scripts.run import Answer, Call, Evaluate, Failed, Run, Stage, Verdict
+from headrace.orchestrator.core.scripts import cascade, route, vote
+from headrace.orchestrator.core.scripts.plans import CascadePlan, RoutePlan, VotePlan
+from headrace.orchestrator.core.scripts.run import Answer, Call, Evaluate, Failed, Finished, Run, Stage, Verdict
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.templates import RenderError
 from headrace.orchestrator.core.turn import Turn
@@ -48,7 +48,7 @@ def walk(turn: Turn, step: Step, evaluate: Evaluate) -> Walk:
         calls.extend(verdict.calls)
         answers = tuple(Answer(turn, step, index, turn.task(step.name, index)) for index in range(stage, len(calls)))
         if not all(answer.ended for answer in answers):
-            return Walk(tuple(calls), stage, None)
+            return Walk(tuple(calls), stage, _early(run, answers))
         run.past.append(answers)
 
 
@@ -59,9 +59,24 @@ def _decide(run: Run) -> Verdict:
         match plan:
             case RoutePlan():
                 return route.decide(plan, run)
+            case CascadePlan():
+                return cascade.decide(plan, run)
+            case VotePlan():
+                return vote.decide(plan, run)
             case None:
                 raise AssertionError(f"step {run.step.name} has no script")
             case _:
                 assert_never(plan)
     except RenderError as error:
         return Failed(Failure(kind=error.kind, message=error.message[:1_000]))
+
+
+def _early(run: Run, answers: tuple[Answer, ...]) -> Finished | None:
+    """Return the step's end where it need not wait for the rest of a stage."""
+    match run.step.script:
+        case CascadePlan() as plan:
+            return cascade.early(plan, run, answers)
+        case VotePlan() as plan:
+            return vote.early(plan, run, answers)
+        case _:
+            return None
