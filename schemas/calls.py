@@ -9,7 +9,8 @@ from pydantic import Field
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
 from headrace.schemas.errors import ErrorKind
 
-Count = Annotated[int, Field(ge=0, le=1 << 53)]
+MAX_COUNT = 1 << 53
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """What a worker counted: a negative number would be money out of nothing, and a larger one is no number in JSON."""
 
 
