@@ -12,6 +12,7 @@ from pydantic import Field
 
 from headrace.schemas.workflow_calls import Closed, LlmSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RouteSpec, VoteSpec
+from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -20,7 +21,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "refine", "saga", "tool", "wait", "workflow"),
+        *("agent", "cache", "plan", "refine", "saga", "tool", "workflow"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -32,7 +33,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 
 PATTERNS: tuple[str, ...] = ("route", "cascade", "vote")
 """Steps that decide as they go which calls they make."""
-KINDS: tuple[str, ...] = ("split", "for_each", "reduce", *PATTERNS, "llm")
+KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "wait", *PATTERNS, "llm")
 """What makes a step; `llm` also goes with `for_each` and `reduce`."""
 
 
@@ -81,13 +82,6 @@ class RetrySpec(RetryRuleSpec):
     """By error kind, such as ``rate_limited`` or ``timeout``: goes before what stands beside it."""
 
 
-class DefaultValue(Closed):
-    """A value in place of an output that could not be had."""
-
-    default: Any
-    """The value, as it is; not a template."""
-
-
 class StepSpec(Closed):
     """One step: `split`, `llm`, `for_each` with `llm`, `reduce` with `llm` or `with`, or a pattern such as `route`."""
 
@@ -108,6 +102,10 @@ class StepSpec(Closed):
     """The smallest model that can do it: pools in order."""
     vote: VoteSpec | None = None
     """One question to several, and one answer of theirs."""
+    wait: WaitSpec | None = None
+    """An outside event, such as a person's approval."""
+    after: list[str] = Field(default_factory=list, max_length=MAX_STEPS)
+    """Steps that come first, though no template names them."""
     fan_in: int | None = Field(default=None, ge=2, le=1_000)
     """The most inputs of one reducing call; 8 where it is missing."""
     reducer: str | None = Field(default=None, alias="with")

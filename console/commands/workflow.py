@@ -106,6 +106,8 @@ def describe(step: Step) -> str:
     if step.split is not None:
         size = f" of {step.split.size}" if step.split.size else ""
         return f"split by {step.split.by}{size}"
+    if step.wait is not None:
+        return f"wait for signal {step.wait.signal}"
     if step.script is not None:
         return f"{step.kind} over {', '.join(dict.fromkeys(call.pool for call in step.calls)) or 'names'}"
     source = (step.source.step or "an expression") if step.source else ""

@@ -73,6 +73,7 @@ class Graph:
     _by_name: dict[str, Step] = field(repr=False, compare=False)
     _consumers: dict[str, tuple[str, ...]] = field(repr=False, compare=False)
     _widest: int = 0
+    _waits: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ref(self) -> str:
@@ -83,6 +84,15 @@ class Graph:
     def widest(self) -> int:
         """The largest window that a step asks for; 0 where none does."""
         return self._widest
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that steps wait for."""
+        return tuple(self._waits)
+
+    def waiting_for(self, signal: str) -> Step | None:
+        """Return the step that waits for a signal, or None."""
+        return self._waits.get(signal)
 
     def document(self) -> dict[str, Any]:
         """Return the workflow as it was written; a copy."""
@@ -123,6 +133,7 @@ def compile_workflow(
     output_needs = scope.structure("output", output)
     order = _order(tuple(steps), needs, problems)
     _check_sources(steps, problems)
+    _check_signals(steps, problems)
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
     return _graph(
@@ -205,7 +216,21 @@ def _check_sources(steps: Mapping[str, Step], problems: Problems) -> None:
             )
 
 
+def _check_signals(steps: Mapping[str, Step], problems: Problems) -> None:
+    """A signal is kept for one step: two that waited for the same would have to share it."""
+    found: dict[str, str] = {}
+    for step in steps.values():
+        if step.wait is None:
+            continue
+        first = found.setdefault(step.wait.signal, step.name)
+        if first != step.name:
+            message = f"step {first!r} waits for {step.wait.signal!r} already: give each wait a name of its own"
+            problems.add(f"steps.{step.name}.wait.signal", message)
+
+
 def _may_be_list(step: Step) -> bool:
+    if step.wait is not None:
+        return _may_give_list(step.wait.schema)
     if step.yields_list or step.reducer in ("concat", "majority"):
         return True
     return any(_may_give_list(call.output_schema) for call in step.calls)
@@ -241,5 +266,6 @@ def _graph(
         share=read.share,
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
+        _waits={step.wait.signal: step for step in steps if step.wait is not None},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),
     )

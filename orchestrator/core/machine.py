@@ -28,11 +28,13 @@ from headrace.orchestrator.core.events import (
     TimerFired,
 )
 from headrace.orchestrator.core.failures import fail_task, task_lost
+from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.outcome import close_some, end_job
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.redrive import redriven
 from headrace.orchestrator.core.results import answered
 from headrace.orchestrator.core.rows import answered_in_a_row
+from headrace.orchestrator.core.signals import signalled, waited_long_enough
 from headrace.orchestrator.core.state import (
     Decision,
     JobHeader,
@@ -134,7 +136,7 @@ def _decide(turn: Turn, event: Event) -> None:
         case CancelRequested():
             _cancelled(turn)
         case Signalled():
-            _signalled(turn, event)
+            signalled(turn, event)
         case JobBroke():
             _broke(turn, event)
         case StateDamaged():
@@ -220,6 +222,8 @@ def _timer_fired(turn: Turn, key: str) -> None:
             _retry_now(turn, TaskId.parse(key.removeprefix("task/")), record)
         case JobHeader():
             end_job(turn, JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED, "the deadline passed")
+        case KeptSignal():
+            waited_long_enough(turn, record, key.rpartition("/")[2])
         case Marker():
             _forget(turn, record)
         case _:
@@ -273,15 +277,6 @@ def _unreadable(turn: Turn, error: InputBroken | PayloadLost) -> None:
         end_job(turn, JobStatus.FAILED, error.kind, error.message)
     else:
         turn.effect(Ignore("job_over"))
-
-
-def _signalled(turn: Turn, event: Signalled) -> None:
-    """No step of this language version waits for a signal; it is noted, or set aside where no job runs."""
-    header = turn.header_or_none()
-    if header is not None and header.phase is Phase.RUNNING:
-        turn.announce("signal.ignored", subject=f"{event.name}/{turn.now_ms}", name=event.name)
-    else:
-        turn.set_aside("unknown_job", f"no job {turn.job_id} to signal")
 
 
 def _closing_resumed(turn: Turn, limit: int) -> None:

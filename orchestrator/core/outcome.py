@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.kept_signal import signal_key
 from headrace.orchestrator.core.scripts.run import Failed, Finished
 from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
@@ -26,6 +27,7 @@ from headrace.orchestrator.core.state import (
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
+from headrace.orchestrator.core.waits import missed
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json, encode
 from headrace.schemas.errors import ErrorKind, HeadraceError
@@ -175,7 +177,9 @@ def _unkeepable(turn: Turn, size: int) -> str | None:
 def _fell_short(turn: Turn) -> bool:
     """Return whether a step has less than it might: an item, or its whole answer."""
     return any(
-        turn.step_state(step.name).failed > 0 if step.script is None else _script_failed(turn, step)
+        (turn.step_state(step.name).failed > 0 or missed(turn, step))
+        if step.script is None
+        else _script_failed(turn, step)
         for step in turn.graph.steps
     )
 
@@ -323,6 +327,9 @@ def close_some(turn: Turn, limit: int) -> None:
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.spec.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.spec.job_id, part), None)
+    for name, _ in header.steps:
+        if turn.record(key := signal_key(header.spec.job_id, name)) is not None:
+            turn.put(key, None)
     for part in range(header.spec.items_parts):  # few: a submission has less than 1 MB
         turn.put(items_key(header.spec.job_id, part), None)
     turn.put(job_key(header.spec.job_id), None)

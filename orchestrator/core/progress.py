@@ -20,6 +20,7 @@ from headrace.orchestrator.core.values import (
     step_value,
     streams,
 )
+from headrace.orchestrator.core.waits import begin
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, JobStatus
 
@@ -76,7 +77,9 @@ def _start(turn: Turn, step: Step) -> None:
     total = _total(turn, step)
     turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms))
     turn.announce("step.started", step=step.name, total=total)
-    if not step.makes_tasks:
+    if step.wait is not None:
+        begin(turn, step)
+    elif not step.makes_tasks:
         # Computed where it stands; worked out here, so that what it cannot take fails the job here.
         done = StepState(StepStatus.RUNNING, total=total, next=total, done=total, started_ms=turn.now_ms)
         _finish(turn, step, done)
@@ -86,7 +89,7 @@ def _start(turn: Turn, step: Step) -> None:
 def _total(turn: Turn, step: Step) -> int:
     """Return how many tasks a step has (for a split: how many items)."""
     match step.kind:
-        case StepKind.LLM:
+        case StepKind.LLM | StepKind.WAIT:
             return 1
         case StepKind.SPLIT:
             items = split_items(turn, step)

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
@@ -74,6 +75,8 @@ def _plain(record: StateRecord) -> Any:
                 "due": record.due_ms,
                 "cancelled": record.cancelled,
             }
+        case KeptSignal():
+            return _signal_plain(record)
         case InputPart() | WorkflowRecord():
             return {"text": record.text}
         case Owner():
@@ -101,6 +104,11 @@ def _task_plain(record: TaskRecord) -> dict[str, Any]:
     if record.free or record.owed or record.history or record.edit is not None:
         _add_troubles(plain, record)
     return plain
+
+
+def _signal_plain(record: KeptSignal) -> dict[str, Any]:
+    ref = record.payload_ref.model_dump() if record.payload_ref else None
+    return {"at": record.at_ms, "arrived": record.arrived, "due": record.due_ms, "payload": record.payload, "ref": ref}
 
 
 def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
@@ -180,6 +188,7 @@ _KEYS = {
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "signal": re.compile(f"signal/{_JOB}/[A-Za-z][A-Za-z0-9_]{{0,63}}"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
     "owner": re.compile(OWNER_KEY),
@@ -204,6 +213,8 @@ def _check_key(key: str, record: StateRecord) -> None:
                 check_ref(record.spec.input_ref)
         case TaskRecord() if record.output_ref is not None:
             check_ref(record.output_ref)
+        case KeptSignal() if record.payload_ref is not None:
+            check_ref(record.payload_ref)
         case WorkflowRecord():
             if sha256(record.text.encode()).hexdigest() != key.removeprefix("workflow/"):
                 raise ValueError("its text is another one")
@@ -292,6 +303,11 @@ def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
     )
 
 
+def _signal(plain: dict[str, Any]) -> KeptSignal:
+    ref = ObjectRef(**plain["ref"]) if plain["ref"] else None
+    return KeptSignal(plain["at"], plain["arrived"], plain["due"], plain["payload"], ref)
+
+
 def _marker(plain: dict[str, Any]) -> Marker:
     return Marker(
         plain["hash"], plain["status"], plain["outcome"], plain["at"], plain["due"], cancelled=plain["cancelled"]
@@ -303,6 +319,7 @@ _decoders: dict[str, Any] = {
     "task": _task,
     "input": lambda plain: InputPart(plain["text"]),
     "items": lambda plain: InputPart(plain["text"]),
+    "signal": _signal,
     "marker": _marker,
     "workflow": lambda plain: WorkflowRecord(plain["text"]),
     "owner": lambda plain: Owner(plain["id"]),

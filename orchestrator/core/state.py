@@ -7,6 +7,7 @@ key                         record
 ``input/<job>/<n>``         `InputPart`: at most 256 KB of the input's JSON, written once
 ``items/<job>/<n>``         `InputPart`: the same of the reference to its items, where they come by reference
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
+``signal/<job>/<step>``     `KeptSignal`: what a step waits for, or came before it does
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
 ``owner``                   `Owner`: the transactional id that wrote here last (shell)
@@ -21,6 +22,7 @@ from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
@@ -335,7 +337,7 @@ class Cursor:
     offset: int
 
 
-StateRecord = JobHeader | InputPart | TaskRecord | Marker | WorkflowRecord | Owner | Cursor
+StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Marker | WorkflowRecord | Owner | Cursor
 
 
 def job_key(job_id: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.orchestrator.core.aggregate import REDUCERS
 from headrace.orchestrator.core.call_compiler import CallCompiler
+from headrace.orchestrator.core.document import check_schema_at
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
@@ -23,6 +24,7 @@ from headrace.orchestrator.core.steps import (
     SplitPlan,
     Step,
     StepKind,
+    WaitPlan,
 )
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
@@ -31,13 +33,13 @@ from headrace.schemas.workflow import (
     KINDS,
     PATTERNS,
     AtLeast,
-    DefaultValue,
     RetryRuleSpec,
     RetrySpec,
     Share,
     SplitSpec,
     StepSpec,
 )
+from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 DEFAULT_FAN_IN = 8
 OTHERS = tuple(kind for kind in KINDS if kind != "llm")
@@ -74,6 +76,7 @@ class StepCompiler:
         if spec.split is not None:
             split, more = self._split(f"{path}.split", spec.split)
             needs += more
+        needs += self._after(f"{path}.after", spec)
         step = Step(
             name=name,
             kind=kind,
@@ -82,12 +85,13 @@ class StepCompiler:
             script=script,
             when=spec.when,
             split=split,
+            wait=None if spec.wait is None else self._wait(f"{path}.wait", spec.wait),
             reducer=spec.reducer,
             fan_in=spec.fan_in or DEFAULT_FAN_IN,
             require=_require(spec),
             retry=self._retry(f"{path}.retry", spec.retry),
             timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
-            on_error=_on_error(spec),
+            on_error=_on_error(spec.on_error if spec.wait is None else spec.wait.on_timeout),
             max_in_flight=spec.max_in_flight,
             yields_list=kind in (StepKind.SPLIT, StepKind.FOR_EACH),
             template_hash=hashlib.sha256(canonical_json(raw)).hexdigest()[:16],
@@ -122,6 +126,8 @@ class StepCompiler:
         for option in _TASK_OPTIONS:
             if option in given and spec.llm is None and kind.value not in PATTERNS:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
+        if spec.wait is not None and "on_error" in given:
+            self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")
         if spec.key != "spread":
             self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
 
@@ -170,6 +176,18 @@ class StepCompiler:
         inner = bare.removeprefix("{{").removesuffix("}}").strip("- \t\n")
         return (Source(step=inner) if inner in needs else Source(expression=text)), needs
 
+    def _after(self, path: str, spec: StepSpec) -> tuple[str, ...]:
+        """Return the steps that this one waits for though no template of it names them."""
+        for at, name in enumerate(spec.after):
+            if name not in self.scope.steps:
+                self._problem(f"{path}.{at}", f"unknown step {name[:80]!r}{suggestion(name, self.scope.steps)}")
+        return tuple(name for name in spec.after if name in self.scope.steps)
+
+    def _wait(self, path: str, spec: WaitSpec) -> WaitPlan:
+        if spec.payload is not None:
+            check_schema_at(f"{path}.schema", spec.payload, self.scope.problems)
+        return WaitPlan(spec.signal, max(1, round(spec.timeout_s * 1_000)), spec.payload or {})
+
     def _split(self, path: str, spec: SplitSpec) -> tuple[SplitPlan, tuple[str, ...]]:
         if spec.size is None and spec.by != "records":
             self._problem(path, f"size is missing: how many {spec.by} a chunk holds at most")
@@ -188,7 +206,7 @@ def _require(spec: StepSpec) -> Require:
             return Require()
 
 
-def _on_error(spec: StepSpec) -> OnError:
-    if isinstance(spec.on_error, DefaultValue):
-        return OnError(OnErrorMode.DEFAULT, spec.on_error.default)
-    return OnError(OnErrorMode(spec.on_error))
+def _on_error(said: str | DefaultValue) -> OnError:
+    if isinstance(said, DefaultValue):
+        return OnError(OnErrorMode.DEFAULT, said.default)
+    return OnError(OnErrorMode(said))

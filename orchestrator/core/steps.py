@@ -28,6 +28,7 @@ __all__ = [
     "SplitPlan",
     "Step",
     "StepKind",
+    "WaitPlan",
 ]
 
 
@@ -41,6 +42,7 @@ class StepKind(StrEnum):
     ROUTE = "route"
     CASCADE = "cascade"
     VOTE = "vote"
+    WAIT = "wait"
 
 
 class KeyRule(StrEnum):
@@ -134,6 +136,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitPlan:
+    """Which signal a step waits for. What the end of its time does is the step's `on_error`."""
+
+    signal: str
+    """Its name."""
+    timeout_ms: int
+    """How long, from the step's start."""
+    schema: dict[str, Any]
+    """JSON Schema of its payload; empty where anything goes."""
+
+
+@dataclass(frozen=True, slots=True)
 class SplitPlan:
     """How a text is cut."""
 
@@ -167,6 +181,8 @@ class Step:
     """A condition, for `templates.evaluate`: where it does not hold, the step is skipped."""
     split: SplitPlan | None = None
     """How it cuts; for `split` only."""
+    wait: WaitPlan | None = None
+    """What it waits for; for `wait` only."""
     reducer: str | None = None
     """The pure reducer it runs (`aggregate.apply_reducer`); None where a model reduces."""
     fan_in: int = 8

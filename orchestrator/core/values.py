@@ -20,6 +20,7 @@ from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.template_uses import names_read, texts_of
 from headrace.orchestrator.core.templates import RenderError, evaluate, references
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.waits import waited_value
 from headrace.orchestrator.core.work import EVENT_WORK, Work
 from headrace.schemas.errors import ErrorKind, IllegalTransition
 from headrace.schemas.submission import MAX_ITEMS
@@ -124,6 +125,8 @@ def _value(turn: Turn, step: Step) -> Any:
             return gathered(turn, step)
         case StepKind.REDUCE:
             return reduced_value(turn, step)
+        case StepKind.WAIT:
+            return waited_value(turn, step)
         case _:
             return scripted_value(turn, step)
 

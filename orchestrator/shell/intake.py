@@ -157,7 +157,7 @@ class Intake:
         if submission.type == "cancel":
             return CancelRequested(at_ms)
         if submission.type == "signal":
-            return Signalled(submission.name or "")
+            return Signalled(submission.name or "", submission.payload)
         if submission.type == "redrive":
             return _redrive(submission, redrives_of(headers.items()))
         return JobSubmitted(submission, self._content_hash(submission), at_ms, tuple(trace_headers(headers)))

@@ -79,6 +79,7 @@ CHANGES: dict[str, list[Any]] = {
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
     **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
+    "confidence": [None, 0.5],
 }
 """What makes a result an unusual one."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN
 from tests.simulation.objects import SimObjects
+from tests.simulation.signals import draw_signals, with_wait
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
 
@@ -32,7 +33,7 @@ class Workload:
         self._cluster = cluster
         self._objects = objects
         self._topic = topic
-        self._draws = world.draws("workload")
+        self._draws, self._gates = world.draws("workload"), world.draws("gates")
         self.submitted = 0
         """Records that were written or will be."""
         for number in range(jobs):
@@ -43,6 +44,10 @@ class Workload:
         at_us = draws.randrange(200_000, LAST_SUBMISSION_US)
         job_id = f"job-{number}"
         value = self._job(draws, job_id)
+        if isinstance(value["workflow"], dict) and self._gates.random() < 0.2:
+            value["workflow"] = with_wait(self._gates, value["workflow"])
+            for after_us, signal in draw_signals(self._gates, job_id):
+                self._write_at(at_us + after_us, job_id, signal)
         kind = draws.random()
         if kind < 0.05:
             value.pop("job_id")  # It is named by its place.
