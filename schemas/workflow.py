@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headrace.schemas.workflow_calls import Closed, LlmSpec
-from headrace.schemas.workflow_patterns import CascadeSpec, RouteSpec, VoteSpec
+from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -20,7 +20,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "refine", "saga", "tool", "wait", "workflow"),
+        *("agent", "cache", "plan", "saga", "tool", "wait", "workflow"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -30,7 +30,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine")
 """Steps that decide as they go which calls they make."""
 KINDS: tuple[str, ...] = ("split", "for_each", "reduce", *PATTERNS, "llm")
 """What makes a step; `llm` also goes with `for_each` and `reduce`."""
@@ -108,6 +108,8 @@ class StepSpec(Closed):
     """The smallest model that can do it: pools in order."""
     vote: VoteSpec | None = None
     """One question to several, and one answer of theirs."""
+    refine: RefineSpec | None = None
+    """A draft, its evaluation, another draft with the feedback, and so on."""
     fan_in: int | None = Field(default=None, ge=2, le=1_000)
     """The most inputs of one reducing call; 8 where it is missing."""
     reducer: str | None = Field(default=None, alias="with")

@@ -41,6 +41,7 @@ class StepKind(StrEnum):
     ROUTE = "route"
     CASCADE = "cascade"
     VOTE = "vote"
+    REFINE = "refine"
 
 
 class KeyRule(StrEnum):
