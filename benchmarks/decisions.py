@@ -1,4 +1,4 @@
-"""The orchestrator's own work, without a broker: where the microseconds of a task go.
+"""The orchestrator's own work, and the worker's, without a broker: where the microseconds of a task go.
 
 The real shells decide about a fan-out whose results come back at once; what would be Kafka is lists. So the figures are
 CPU time alone and steady where absolute times of a busy machine are not.
@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from benchmarks.attempts import answer
 from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
+from headrace.orchestrator.core import machine
 from headrace.orchestrator.core.catalogue import WorkflowCatalogue
-from headrace.orchestrator.service import environment_for, make_decider
+from headrace.orchestrator.service import environment_for, make_decider, make_intake, now_ms
 from headrace.orchestrator.settings import Slot
 from headrace.orchestrator.shell import meters
 from headrace.orchestrator.shell.batch import Batch
@@ -27,10 +29,12 @@ from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.input import Input
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.store import PartitionStore
+from headrace.orchestrator.shell.taking import Taking
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.garbage import collect_rarely
 from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
+from headrace.runtime.telemetry import configure_logging
 from headrace.runtime.transaction import Committed
 from headrace.schemas.codec import Record, decode, encode, schema_headers
 from headrace.schemas.ids import home_partition
@@ -54,9 +58,10 @@ WORKFLOW = {"name": "fanout", "version": 1, "steps": {"work": STEP}, "output": "
 
 
 def run(quick: bool) -> Report:
-    """Decide about a job of 10,000 tasks, and about 2,000 jobs of one task, several times."""
+    """Decide about a job of 10,000 tasks and about 2,000 jobs of one task, and answer 10,000 tasks, several times."""
     tasks, runs = 10_000, 3 if quick else 7
-    collect_rarely()  # As the process does.
+    collect_rarely()  # As the processes do.
+    configure_logging(Settings())
     Alone().fan_out(2_000)
     found = [Alone().fan_out(tasks) for _ in range(runs)]
     figures: dict[str, float | int | str] = {"tasks": tasks}
@@ -68,7 +73,12 @@ def run(quick: bool) -> Report:
     of_jobs: dict[str, float | int | str] = {"jobs": jobs}
     for phase in small[0]:
         of_jobs |= spread([one[phase] / jobs * 1e6 for one in small], f"{phase}_us_per_job")
-    return Report({"orchestrator": figures, "jobs_of_one_task": of_jobs})
+    answer(2_000)
+    answered = [answer(tasks) for _ in range(runs)]
+    of_worker: dict[str, float | int | str] = {"tasks": tasks}
+    for phase in answered[0]:
+        of_worker |= spread([one[phase] / tasks * 1e6 for one in answered], f"{phase}_us_per_task")
+    return Report({"orchestrator": figures, "jobs_of_one_task": of_jobs, "worker": of_worker})
 
 
 class Alone:
@@ -89,11 +99,15 @@ class Alone:
             offsets = {topics.jobs: 0, topics.results: 0}
             self._working[number] = Partition(PartitionStore(number, environment), offsets)
         slot = Slot("orchestrator-0")
-        self._decider = make_decider(settings, slot, encoder=encoder, working=self._working, job_bytes=None)
+        intake = make_intake(settings, None)
+        self._decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self._working)
         self._consumer, self._session = _Consumer(), _Session()
         membership: Any = _Membership(self._consumer)
         assignment: Any = _Assignment()
         self._input = Input(membership, assignment=assignment, working=self._working, results=topics.results)
+        self._taking = Taking(
+            self._input, self._decider, machine=machine, intake=intake, partitions=self._working, now_ms=now_ms
+        )
         session: Any = self._session
         self._writer = Writer(session, encoder=encoder, working=self._working, topics=topics, group=bytes)
         self._spent: dict[str, float] = {}
@@ -138,8 +152,7 @@ class Alone:
         with self._timed("poll"):
             self._input.poll(0, self._limit)
         with self._timed("results"):
-            while batch.read < self._limit and (read := self._input.take()) is not None:
-                self._decider.take(batch, read.source, read.at_ms)
+            self._taking.take(batch, self._limit, 60.0)
         with self._timed("dispatch"):
             self._decider.deal(batch, self._limit)
         with self._timed("encode_state"):

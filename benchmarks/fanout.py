@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from benchmarks.broker_counts import BrokerCounts, Tally
-from benchmarks.deployment import Deployment, deployment
+from benchmarks.deployment import Deployment, cpu_seconds, deployment
 from benchmarks.payload import PAYLOAD
 from benchmarks.peers.contest import FAN_OUT, Contest, Entry
 from benchmarks.peers.turns import PeerClient
@@ -84,13 +84,14 @@ class Fanout:
         return {
             "tasks": self._tasks,
             **spread([self._tasks / each for each in self.seconds], "tasks_per_s"),
-            **{f"{name}_cpu_us_per_task": round(spent[name] / total * 1e6, 1) for name in self._processes},
+            **{f"{name}_cpu_us_per_task": round(seconds / total * 1e6, 1) for name, seconds in spent.items()},
             **self._transactions.figures(),
         }
 
     def _used(self) -> dict[str, float]:
-        """Return CPU seconds of each process."""
-        return {name: self._here.cpu_seconds(process) for name, process in self._processes.items()}
+        """Return CPU seconds of each process; the broker's, where it is ours, with what its compiler takes."""
+        used = {name: self._here.cpu_seconds(process) for name, process in self._processes.items()}
+        return used if self._here.broker_pid is None else {**used, "broker": cpu_seconds(self._here.broker_pid)}
 
 
 def run(quick: bool) -> Report:

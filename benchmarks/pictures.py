@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import stacks
+
 PAGE = Path("docs/performance.md")
 PICTURES = Path("docs/pictures")
 WIDTH, LABEL, ROW, TOP = 760, 220, 26, 46
@@ -57,9 +59,13 @@ def main() -> int:
         return 2
     PICTURES.mkdir(parents=True, exist_ok=True)
     for chart in CHARTS:
-        if chart.benchmark in found and (bars := bars_of(chart, found[chart.benchmark]["figures"])):
-            text = drawn(chart, bars)
+        if chart.benchmark in found and (cases := bars_of(chart, found[chart.benchmark]["figures"])):
+            text = drawn(chart, cases)
             (PICTURES / f"{chart.benchmark}.svg").write_text(text, encoding="utf-8")
+    if {"fanout", "decisions"} <= found.keys():
+        bars = [stacks.stack_of("before", stacks.before()), stacks.stack_of("now", found)]
+        text = stacks.drawn("Where the microseconds go: one task of a fan-out", bars)
+        (PICTURES / "microseconds.svg").write_text(text, encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
     print(f"{PAGE}: {', '.join(found)}", file=sys.stderr)
     return 0

@@ -43,6 +43,7 @@ from headrace.orchestrator.shell.payloads import Payloads
 from headrace.orchestrator.shell.restore import Restorer
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.sweeper import Sweeper
+from headrace.orchestrator.shell.taking import Taking
 from headrace.orchestrator.shell.tokens import counter_named, token_counter
 from headrace.orchestrator.shell.workflows import WorkflowCatalogue, load_workflows
 from headrace.orchestrator.shell.writer import Writer
@@ -84,8 +85,8 @@ def environment_for(
     def compile_text(text: str) -> Graph:
         return compile_workflow(json.loads(text), pools=pools.pools)
 
-    def resolve(workflow: str | dict[str, Any]) -> dict[str, Any]:
-        return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow)
+    def resolve(workflow: str | dict[str, Any], job_id: str) -> dict[str, Any]:
+        return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow, job_id)
 
     def load(ref: Any) -> bytes:
         if payloads is None:
@@ -170,7 +171,8 @@ class Orchestrator:
         sizes = max_message_bytes(admin, settings, names)
         inline = settings.objects.inline_bytes
         encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads)
-        decider = make_decider(settings, slot, encoder=encoder, working=self.working, job_bytes=sizes.get(topics.jobs))
+        intake = make_intake(settings, sizes.get(topics.jobs))
+        decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self.working)
         by = process_name(slot)
         mender = Mender(
             decider, encoder=encoder, partitions=self.working, state=topics.state, by=by, now_ms=now_ms
@@ -179,6 +181,7 @@ class Orchestrator:
         self.watch = GroupWatch(admin, self.groups, topics, names, lambda: live_of(list(self.working.values())) > 0)
         lost = LostTasks(self.watch, decider.channel_of, environment.limits, now_ms)
         read = Input(membership, assignment=assignment, working=self.working, results=topics.results)
+        taking = Taking(read, decider, machine=machine, intake=intake, partitions=self.working, now_ms=now_ms)
         group = membership.metadata
         settle = payloads.settle if payloads is not None else lambda: None
         writer = Writer(self._session, encoder=encoder, working=self.working, topics=topics, group=group, settle=settle)
@@ -200,6 +203,7 @@ class Orchestrator:
             input=read,
             membership=membership,
             ownership=ownership,
+            taking=taking,
             decider=decider,
             mender=mender,
             writer=writer,
@@ -253,17 +257,21 @@ def member_config(settings: Settings, slot: Slot) -> ClientConfig:
     }
 
 
-def make_decider(
-    settings: Settings, slot: Slot, *, encoder: Encoder, working: dict[int, Partition], job_bytes: int | None
-) -> Decider:
-    """Return what decides, with the randomness of this process in it."""
-    limits = settings.orchestrator
-    intake = Intake(
+def make_intake(settings: Settings, job_bytes: int | None) -> Intake:
+    """Return what reads records; ``job_bytes`` is what the topic of jobs takes, where that is known."""
+    return Intake(
         partitions=settings.topics.partitions,
         content_hash=submission_hash,
         jitter=random.random,
         max_bytes=min(DEFAULT_MAX_BYTES, job_bytes or DEFAULT_MAX_BYTES),  # The producer's own limit is the first.
     )
+
+
+def make_decider(
+    settings: Settings, slot: Slot, *, intake: Intake, encoder: Encoder, working: dict[int, Partition]
+) -> Decider:
+    """Return what decides, with the randomness of this process in it."""
+    limits = settings.orchestrator
     return Decider(
         machine,
         intake=intake,

@@ -25,7 +25,9 @@ from headrace.schemas.codec import TRACE_HEADERS, Headers
 SECRET_NAMES = re.compile(r"(?i)(password|passwd|secret|authorization|api[-_]?key|credential|bearer)")
 SECRET_TEXT = re.compile(r"(?i)(bearer\s+|\bsk-)[A-Za-z0-9._~+/=-]{6,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 MASK = "***"
-TRACESTATE = re.compile(r"[ -~]{0,512}")
+_PARENT, _STATE = TRACE_HEADERS
+PARENT_CHARS, MAX_STATE = 55, 512
+TRACESTATE = re.compile(rf"[ -~]{{0,{MAX_STATE}}}")
 """Printable ASCII, as long as every party must carry it (W3C Trace Context, 3.3.1.5)."""
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -106,13 +108,18 @@ def trace_headers(headers: Mapping[str, str]) -> Headers:
 
     By hand, because the instrumentation package breaks pause and transactions (docs/architecture.md, traps).
     """
-    parent, state = (headers.get(name, "") for name in TRACE_HEADERS)
+    parent, state = headers.get(_PARENT, ""), headers.get(_STATE, "")
+    return [*_trace(parent, state if len(state) <= MAX_STATE else "")] if len(parent) == PARENT_CHARS else []
+
+
+@lru_cache(maxsize=64)  # All tasks of a job have the same.
+def _trace(parent: str, state: str) -> tuple[tuple[str, bytes], ...]:
     if not TRACEPARENT.fullmatch(parent):
-        return []
-    found = [(TRACE_HEADERS[0], parent.encode())]
+        return ()
+    found = [(_PARENT, parent.encode())]
     if state and TRACESTATE.fullmatch(state):
-        found.append((TRACE_HEADERS[1], state.encode()))
-    return found
+        found.append((_STATE, state.encode()))
+    return tuple(found)
 
 
 def trace_id(headers: Iterable[tuple[str, bytes]]) -> str | None:

@@ -41,13 +41,15 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
     named = TASK_ID.fullmatch(task.task_id)
     if named is None or named[1] != task.job_id or not 1 <= task.attempt <= MAX_ATTEMPT:
         _check_ids(task.task_id, task.job_id, task.attempt)
-    said = {
-        JOB_HEADER: task.job_id,
-        TASK_HEADER: task.task_id,
-        ATTEMPT_HEADER: str(task.attempt),
-        REPLY_HEADER: str(task.reply_partition),
-    }
-    _check_headers(said, headers)
+    attempt, reply, said = str(task.attempt), str(task.reply_partition), headers.get
+    if (
+        said(JOB_HEADER, task.job_id) != task.job_id
+        or said(TASK_HEADER, task.task_id) != task.task_id
+        or said(ATTEMPT_HEADER, attempt) != attempt
+        or said(REPLY_HEADER, reply) != reply
+    ):
+        ids = {JOB_HEADER: task.job_id, TASK_HEADER: task.task_id, ATTEMPT_HEADER: attempt, REPLY_HEADER: reply}
+        _check_headers(ids, headers)
     if task.pool != pool:
         raise DecodeError(f"a task for pool {task.pool[:80]!r} lies on a topic of pool {pool!r}", kind="wrong_pool")
     if not 0 <= task.reply_partition < result_partitions:
@@ -56,14 +58,20 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
             f"reply_partition {task.reply_partition} is not one of the {result_partitions} of results",
             kind="wrong_partition",
         )
-    for name in ("step", "tenant", "workflow", "template_hash"):
+    for name in _NAMES:
         # They go into the journal: a record that Kafka does not take would end one worker after the other.
-        _check_range(f"the length of {name}", len(getattr(task, name)), 0, MAX_NAME)
-    _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
-    for name in ("not_after_ms", "dispatched_at_ms"):
-        _check_range(name, getattr(task, name) or 0, -MAX_MOMENT_MS, MAX_MOMENT_MS)
+        if len(text := getattr(task, name)) > MAX_NAME:
+            _check_range(f"the length of {name}", len(text), 0, MAX_NAME)
+    if not 1 <= task.timeout_ms <= MAX_TIMEOUT_MS:
+        _check_range("timeout_ms", task.timeout_ms, 1, MAX_TIMEOUT_MS)
+    for name in _MOMENTS:
+        if not -MAX_MOMENT_MS <= (moment := getattr(task, name) or 0) <= MAX_MOMENT_MS:
+            _check_range(name, moment, -MAX_MOMENT_MS, MAX_MOMENT_MS)
     if task.call_ref is not None:
         check_ref(task.call_ref)
+
+
+_NAMES, _MOMENTS = ("step", "tenant", "workflow", "template_hash"), ("not_after_ms", "dispatched_at_ms")
 
 
 def check_result(result: Result, headers: Mapping[str, str]) -> Result:
@@ -72,13 +80,22 @@ def check_result(result: Result, headers: Mapping[str, str]) -> Result:
     Raises:
         DecodeError: it contradicts itself, or a number in it is no count.
     """
-    _check_ids(result.task_id, result.job_id, result.attempt)
-    said = {JOB_HEADER: result.job_id, TASK_HEADER: result.task_id, ATTEMPT_HEADER: str(result.attempt)}
-    _check_headers(said, headers)
-    for name, count in (*result.usage.__dict__.items(), ("cost_microusd", result.cost_microusd)):
-        if not 0 <= count <= MAX_COUNT:
+    # The usual result at one look, as in `check_task`.
+    task_id, job_id, attempt = result.task_id, result.job_id, result.attempt
+    named, said, number = TASK_ID.fullmatch(task_id), headers.get, str(attempt)
+    if named is None or named[1] != job_id or not 1 <= attempt <= MAX_ATTEMPT:
+        _check_ids(task_id, job_id, attempt)
+    if (
+        said(TASK_HEADER, task_id) != task_id
+        or said(JOB_HEADER, job_id) != job_id
+        or said(ATTEMPT_HEADER, number) != number
+    ):
+        _check_headers({JOB_HEADER: job_id, TASK_HEADER: task_id, ATTEMPT_HEADER: number}, headers)
+    counts = (result.cost_microusd, result.call_ms, *result.usage.__dict__.values())
+    if min(counts) < 0 or max(counts) > MAX_COUNT:
+        for name, count in (*result.usage.__dict__.items(), ("cost_microusd", result.cost_microusd)):
             _check_range(name, count, 0, MAX_COUNT)
-    _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
+        _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
     if result.confidence is not None and not 0 <= result.confidence <= 1:  # Not a number is neither.
         raise DecodeError("confidence is not between 0 and 1", kind="out_of_range")
     if result.output_ref is not None:
@@ -118,6 +135,9 @@ def _check_range(name: str, number: int, least: int, most: int) -> None:
 
 def _cut(result: Result) -> Result:
     """Return the result with its texts cut; the usual one is returned as it is."""
+    texts = (result.finish_reason, result.model, result.endpoint, result.pool, result.worker)
+    if result.failure is None and len("".join(texts)) <= MAX_NAME:
+        return result
     changes: dict[str, object] = {}
     for name in ("finish_reason", "model", "endpoint", "pool", "worker"):
         if len(text := getattr(result, name)) > MAX_NAME:

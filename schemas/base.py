@@ -18,7 +18,7 @@ class Message(BaseModel):
 M = TypeVar("M", bound=Message)
 
 
-def trusted(model: type[M], **values: Any) -> M:
+def trusted(model: type[M], /, **values: Any) -> M:
     """Return a message made of values that were checked before, every required field among them; the others are at
     their defaults.
 
@@ -27,6 +27,17 @@ def trusted(model: type[M], **values: Any) -> M:
     made = object.__new__(model)
     object.__setattr__(made, "__dict__", {**_fields(model), **values})
     object.__setattr__(made, "__pydantic_fields_set__", set(values))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
+
+
+def remade(message: M, **changes: Any) -> M:
+    """Return the message with some of the fields that were given to it changed to values that were checked before."""
+    made = object.__new__(type(message))
+    object.__setattr__(made, "__dict__", {**message.__dict__, **changes})
+    # Shared, as what is made anew has no other fields: nobody changes a set of a frozen message.
+    object.__setattr__(made, "__pydantic_fields_set__", message.__pydantic_fields_set__)
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made

@@ -137,6 +137,8 @@ class WorkflowSpec(Closed):
     """A new text is a new version."""
     description: str = Field(default="", max_length=10_000)
     """For people."""
+    share: float | None = Field(default=None, gt=0, lt=1)
+    """Of a version on trial: its share of the jobs that name no version; the newest without a share gets the others."""
     input: dict[str, Any] = Field(default_factory=dict)
     """JSON Schema of the input, checked on submission."""
     steps: dict[str, StepSpec] = Field(min_length=1, max_length=MAX_STEPS)

@@ -118,7 +118,7 @@ class World:
         ref = self.keep(b"".join(json.dumps(item).encode() + b"\n" for item in items))
         return ItemsPart(key=ref.key, size_bytes=ref.size_bytes, sha256=ref.sha256, items=len(items))
 
-    def _resolve(self, workflow: str | dict[str, Any]) -> dict[str, Any]:
+    def _resolve(self, workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
         if isinstance(workflow, dict):
             return workflow
         if workflow not in self.workflows:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from headrace.console.graph_svg import svg_of
 from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
@@ -52,15 +53,20 @@ def check(
 def show(
     file: Annotated[Path, typer.Argument(help="A workflow file.")],
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Write a Mermaid flow chart.")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="Write a picture.")] = False,
     pools: PoolsOption = None,
 ) -> None:
-    """Show the graph that a workflow compiles to."""
+    """Show the graph that a workflow compiles to: as a tree of text, as Mermaid, or as an SVG picture."""
+    if mermaid and svg:
+        raise typer.BadParameter("--mermaid and --svg do not go together")
     graph, problems = _compile(file, _pools(pools))
     if graph is None:
         typer.echo("\n".join(map(str, problems)), err=True)
         raise typer.Exit(2)
     if mermaid:
         typer.echo(mermaid_of(graph))
+    elif svg:
+        typer.echo(svg_of(graph, describe), nl=False)
     else:
         Console().print(tree_of(graph))
 

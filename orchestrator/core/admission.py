@@ -23,16 +23,19 @@ class Accepted:
     """The input's canonical JSON."""
 
 
-def admit(submission: Submission, value: dict[str, Any], environment: Environment) -> Accepted | Failure:
+def admit(
+    submission: Submission, value: dict[str, Any], environment: Environment, *, job_id: str
+) -> Accepted | Failure:
     """Return what the job runs from, or why it is rejected. Nothing is half accepted.
 
     Args:
         value: the input, whichever way it was given.
+        job_id: the job; it decides which of two versions it gets.
     """
     if submission.workflow is None:
         return Failure(kind=ErrorKind.INVALID_JOB, message="field 'workflow' is missing: name one, or write it inline")
     try:
-        document = environment.resolve(submission.workflow)
+        document = environment.resolve(submission.workflow, job_id)
         graph = environment.compile(canonical_json(document).decode())
     except WorkflowInvalid as error:
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=error.message)

@@ -83,6 +83,52 @@ def settle(header: JobHeader, reserved: Bound | None, result: Result, *, pool: s
     return header.with_spent(pool, _with_result(spent, result, reserved, ended))
 
 
+def settle_all(header: JobHeader, settled: Sequence[tuple[Bound | None, Result]], *, pool: str) -> JobHeader:
+    """Return the header as `settle` leaves it after each of these in turn, all of which ended their tasks.
+
+    Args:
+        settled: what was set aside for each attempt, and its result; none of them is unconfirmed.
+        pool: whose attempts they were.
+    """
+    spent, models = header.spent_in(pool), header.spent_in(pool).models
+    tokens_in = tokens_out = cached = written = reasoning = microusd = call_ms = 0
+    bound_tokens = bound_microusd = over_tokens = over_microusd = 0
+    for reserved, result in settled:
+        usage, cost = result.usage, result.cost_microusd
+        tokens_in += usage.input_tokens
+        tokens_out += usage.output_tokens
+        cached += usage.cached_tokens
+        written += usage.cache_write_tokens
+        reasoning += usage.reasoning_tokens
+        microusd += cost
+        call_ms += result.call_ms
+        models = _with_model(models, result.model)
+        if reserved is not None:
+            bound_tokens, bound_microusd = bound_tokens + reserved[0], bound_microusd + reserved[1]
+            over_tokens += max(0, usage.input_tokens + usage.output_tokens - reserved[0])
+            over_microusd += max(0, cost - reserved[1])
+    count, any_reserved = len(settled), any(reserved is not None for reserved, _ in settled)
+    header = _released(header, (bound_tokens, bound_microusd) if any_reserved else None)
+    return header.with_spent(
+        pool,
+        replace(
+            spent,
+            tasks=spent.tasks + count,
+            attempts=spent.attempts + count,
+            input_tokens=spent.input_tokens + tokens_in,
+            cached_tokens=spent.cached_tokens + cached,
+            cache_write_tokens=spent.cache_write_tokens + written,
+            output_tokens=spent.output_tokens + tokens_out,
+            reasoning_tokens=spent.reasoning_tokens + reasoning,
+            cost_microusd=spent.cost_microusd + microusd,
+            call_ms=spent.call_ms + call_ms,
+            models=models,
+            overrun_tokens=spent.overrun_tokens + over_tokens,
+            overrun_microusd=spent.overrun_microusd + over_microusd,
+        ),
+    )
+
+
 def owe(header: JobHeader, reserved: Bound | None, *, pool: str) -> JobHeader:
     """Return the header with an attempt of unknown fate booked at its upper bound, its reservation released."""
     return _released(header, reserved).with_spent(pool, _owed(header.spent_in(pool), reserved or (0, 0)))
@@ -138,9 +184,6 @@ def _owed(spent: PoolSpent, bound: Bound) -> PoolSpent:
 
 def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended: bool) -> PoolSpent:
     usage = result.usage
-    models = spent.models
-    if result.model and result.model not in models and len(models) < MAX_MODELS:
-        models = (*models, result.model[:200])
     over = (0, 0)
     if reserved is not None:
         tokens = usage.input_tokens + usage.output_tokens
@@ -155,7 +198,7 @@ def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended
         reasoning_tokens=spent.reasoning_tokens + usage.reasoning_tokens,
         cost_microusd=spent.cost_microusd + result.cost_microusd,
         call_ms=spent.call_ms + result.call_ms,
-        models=models,
+        models=_with_model(spent.models, result.model),
         unconfirmed_attempts=spent.unconfirmed_attempts,
         unconfirmed_tokens=spent.unconfirmed_tokens,
         unconfirmed_microusd=spent.unconfirmed_microusd,
@@ -163,3 +206,10 @@ def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended
         overrun_microusd=spent.overrun_microusd + over[1],
         duplicated=spent.duplicated,
     )
+
+
+def _with_model(models: tuple[str, ...], model: str) -> tuple[str, ...]:
+    """Return the models that answered, with one more where it is new."""
+    if model and model not in models and len(models) < MAX_MODELS:
+        return (*models, model[:200])
+    return models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,8 +49,14 @@ class WorkflowCatalogue:
     graphs: Mapping[str, Mapping[int, Graph]] = field(default_factory=dict)
     """By name, then by version, the versions ascending."""
 
-    def resolve_graph(self, ref: str) -> Graph:
-        """Return a workflow; the newest version where the reference names none.
+    def resolve_graph(self, ref: str, job_id: str = "") -> Graph:
+        """Return a workflow; where the reference names no version, the one that is this job's turn.
+
+        That is the newest version, unless it is on trial (`share`): then it gets its share of the jobs, and the others
+        the newest version before it, by the same rule. A job's id decides, so that a repeat goes the same way.
+
+        Args:
+            job_id: the job; without one the newest version that is not on trial.
 
         Raises:
             DecodeError: the reference is not ``name@version``.
@@ -59,19 +66,35 @@ class WorkflowCatalogue:
         versions = self.graphs.get(wanted.name)
         if not versions:
             raise UnknownWorkflow(f"unknown workflow {wanted.name!r}{suggestion(wanted.name, self.graphs)}")
-        version = max(versions) if wanted.version is None else wanted.version
+        version = _turn(versions, job_id) if wanted.version is None else wanted.version
         if version not in versions:
             known = ", ".join(map(str, versions))
             raise UnknownWorkflow(f"workflow {wanted.name!r} has no version {version} (versions: {known})")
         return versions[version]
 
-    def resolve(self, ref: str) -> dict[str, Any]:
+    def resolve(self, ref: str, job_id: str = "") -> dict[str, Any]:
         """Return a workflow's document; as `resolve_graph`."""
-        return self.resolve_graph(ref).document()
+        return self.resolve_graph(ref, job_id).document()
 
     def refs(self) -> tuple[str, ...]:
         """Return ``name@version`` of all, sorted by name and version."""
         return tuple(graph.ref for name in sorted(self.graphs) for graph in self.graphs[name].values())
+
+
+def _turn(versions: Mapping[int, Graph], job_id: str) -> int:
+    """Return the version that a job gets. Where all are on trial, the oldest takes what the others leave."""
+    descending = sorted(versions, reverse=True)
+    for version in descending[:-1]:
+        graph = versions[version]
+        if graph.share is None or (job_id and _drawn(graph.ref, job_id) < graph.share):
+            return version
+    return descending[-1]
+
+
+def _drawn(ref: str, job_id: str) -> float:
+    """Return a number in [0, 1) that a version and a job always have in common."""
+    digest = hashlib.sha256(f"{ref}/{job_id}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
 
 
 def check_text(file: str, text: str, *, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:

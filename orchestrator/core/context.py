@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from headrace.schemas.messages import ChatMessage
 
@@ -60,6 +60,16 @@ def surely_too_long(
     if least <= room:
         return None
     return f"the prompt has at least {least:,} tokens; {room:,} of the context of {context_tokens:,} are left for it"
+
+
+def is_plainly_small(messages: Sequence[ChatMessage], *, context_tokens: int | None, answer_tokens: int) -> bool:
+    """Whether a prompt is so short that neither `unsendable` nor `surely_too_long` has anything against it."""
+    characters = 0
+    for message in messages:
+        characters += len(message.content)
+    if characters * 6 > MAX_INLINE_CALL_BYTES:
+        return False
+    return context_tokens is None or 0 < characters * 4 <= (context_tokens - answer_tokens) * BYTES_PER_TOKEN
 
 
 def unsendable(messages: Iterable[ChatMessage], *, objects: bool) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import surely_too_long, unsendable
+from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
@@ -20,9 +20,10 @@ from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
-from headrace.schemas.base import trusted
+from headrace.schemas.base import remade, trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
+from headrace.schemas.task_form import TaskForm
 
 DISPATCH_WORK = MAX_WORK
 """A grant is cut after the task that goes above this: the job has its next turn when others had theirs."""
@@ -120,8 +121,9 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         return refused
     sender = _Sender(turn, step, None, call_of(turn, step, state.next))
     sent = passed = done = 0
+    always = step.kind is not StepKind.REDUCE and not streams(turn, step)
     for index in range(state.next, state.next + count):
-        if done > DISPATCH_WORK or not is_ready(turn, step, index):
+        if done > DISPATCH_WORK or not (always or is_ready(turn, step, index)):
             break
         if step.script is not None and index > state.next:
             sender = _Sender(turn, step, None, call_of(turn, step, index))
@@ -186,6 +188,11 @@ class _Sender:
         self._pool = pool = turn.environment.pools[pool_name]
         self._item: Callable[[int], Any] | None = None
         """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
+        self._first: Task | None = None
+        """The first task that was made: the others are made of it."""
+        self._form: TaskForm | None = None
+        self._fresh: TaskRecord | None = None
+        """The record of tasks that go out for the first time; they may share it where nothing is reserved."""
         self._limited = budget.is_limited(turn.header)
         self._priced = pool.price.is_charged and llm.max_output_tokens is not None
         self._trace = tuple((name, text.encode()) for name, text in spec.trace)
@@ -237,16 +244,20 @@ class _Sender:
             if self._limited and not budget.fits(turn.header, reserved):
                 return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
-        record = _out(self._before, turn.now_ms, reserved)
+        record = self._fresh or _out(self._before, turn.now_ms, reserved)
+        if self._before is None and reserved is None:
+            self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
-        turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause))
+        turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
         return None
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
+        tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
+        if is_plainly_small(messages, context_tokens=tokens, answer_tokens=most or 1):
+            return None
         if refusal := unsendable(messages, objects=self._turn.environment.objects):
             return Failure(kind=ErrorKind.TOO_LARGE, message=refusal)
-        tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
         if refusal := surely_too_long(messages, context_tokens=tokens, max_output_tokens=most):
             return Failure(kind=ErrorKind.CONTEXT_TOO_LONG, message=refusal)
         return None
@@ -261,9 +272,13 @@ class _Sender:
         if edit and edit.messages is not None:
             return tuple(trusted(ChatMessage, role=role, content=content) for role, content in edit.messages)
         context, name = self._context(index), self._step.name
+        contents = [render(template.content, context, step=name, work=work) for template in self._llm.messages]
+        if (first := self._first) is not None and first.call is not None:
+            made = zip(first.call.messages, contents, strict=True)
+            return tuple([remade(message, content=content) for message, content in made])
+        roles = [template.role for template in self._llm.messages]
         return tuple(
-            trusted(ChatMessage, role=template.role, content=render(template.content, context, step=name, work=work))
-            for template in self._llm.messages
+            trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)
         )
 
     def _context(self, index: int) -> dict[str, Any]:
@@ -280,16 +295,22 @@ class _Sender:
                 return {**self._base, **self._names()}
 
     def task(self, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
-        """Build the task."""
-        return trusted(
+        """Build the task. All that one sender makes are of the same attempt and moment."""
+        task_id = f"{self._task['job_id']}/{self._step.name}/{index}"
+        if (first := self._first) is not None and first.call is not None:
+            if self._form is None:
+                self._form = TaskForm(first)
+            return remade(first, task_id=task_id, call=remade(first.call, messages=messages))
+        self._first = first = trusted(
             Task,
-            task_id=f"{self._task['job_id']}/{self._step.name}/{index}",
+            task_id=task_id,
             attempt=record.attempt,
             not_after_ms=not_after_ms(self._turn, record),
             dispatched_at_ms=record.at_ms,
             call=trusted(LlmCall, messages=messages, **self._call),
             **self._task,
         )
+        return first
 
 
 def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | None) -> TaskRecord:

@@ -38,6 +38,8 @@ class Document:
     """Its version, or 0."""
     input_schema: dict[str, Any]
     """JSON Schema of the input."""
+    share: float | None
+    """The share of a version on trial, or None."""
     raw_steps: dict[str, Any]
     """Every step as written, by name, in the order of the document."""
     specs: dict[str, StepSpec]
@@ -52,12 +54,14 @@ def read_document(document: Mapping[str, Any], problems: Problems) -> Document:
     steps = raw_steps if isinstance(raw_steps, dict) and 0 < len(raw_steps) <= MAX_STEPS else {}
     _read_head(document, problems, steps_hold=steps is raw_steps)
     name, version, schema = document.get("name"), document.get("version"), document.get("input", {})
+    share = document.get("share")
     if isinstance(schema, dict):
         check_schema_at("input", schema, problems)
     return Document(
         name=name[:100] if isinstance(name, str) else "(no name)",
         version=version if isinstance(version, int) else 0,
         input_schema=schema if isinstance(schema, dict) else {},
+        share=share if isinstance(share, float) else None,
         raw_steps=steps,
         specs=_read_steps(steps, problems),
         output=document.get("output"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from headrace.schemas.messages import AttemptNote, Control, Event, ObjectRef, Task
+from headrace.schemas.task_form import TaskForm
 from headrace.schemas.values import value_object
 
 
@@ -18,6 +21,8 @@ class DispatchTask:
     """The error kind of the attempt before, for the metric."""
     cause: str = ""
     """Why the attempt before was interrupted, where it was: this one may be paid for a second time."""
+    form: TaskForm | None = field(default=None, compare=False, repr=False)
+    """What it has in common with the others of its grant, so that they are encoded at less cost."""
 
 
 @value_object(frozen=True, slots=True)

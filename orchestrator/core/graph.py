@@ -68,6 +68,8 @@ class Graph:
     """The steps that the output references."""
     input_schema: dict[str, Any]
     """JSON Schema of the input; empty where anything goes."""
+    share: float | None
+    """The share of a version on trial; None where it is none."""
     _by_name: dict[str, Step] = field(repr=False, compare=False)
     _consumers: dict[str, tuple[str, ...]] = field(repr=False, compare=False)
     _widest: int = 0
@@ -236,6 +238,7 @@ def _graph(
         output=output,
         output_needs=tuple(name for name in names if name in output_needs),
         input_schema=read.input_schema,
+        share=read.share,
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -31,6 +32,7 @@ from headrace.orchestrator.core.outcome import close_some, end_job
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.redrive import redriven
 from headrace.orchestrator.core.results import answered
+from headrace.orchestrator.core.rows import answered_in_a_row
 from headrace.orchestrator.core.state import (
     Decision,
     JobHeader,
@@ -49,7 +51,7 @@ from headrace.orchestrator.core.view import JobView
 from headrace.orchestrator.core.window import Demand, Standing
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import JobStatus
+from headrace.schemas.messages import JobStatus, Result
 
 BUDGET_WAIT_MS = 250
 """How long a retry that does not fit the budget waits before it looks again."""
@@ -81,6 +83,23 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
         _unreadable(turn, error)
     _close_small(turn)
     return turn.decision()
+
+
+def answer(view: JobView, results: Sequence[Result], now_ms: int) -> tuple[Decision, int]:
+    """Decide about results of a job that came in a row, as far as each does no more than end a task.
+
+    Args:
+        view: as in `step`.
+        results: in the order of their partition.
+        now_ms: as in `step`.
+
+    Returns:
+        The decision, which is that of `step` for each of them in turn, without effects; and how many of them it is
+        about. The next one, if any, is for `step`.
+    """
+    turn = Turn(view, now_ms)
+    count = answered_in_a_row(turn, results)
+    return turn.decision(), count
 
 
 def _close_small(turn: Turn) -> None:

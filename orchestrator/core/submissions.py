@@ -37,7 +37,7 @@ def submitted(turn: Turn, event: JobSubmitted) -> None:
         refuse_job(turn, event, given.kind, given.message)
         return
     event = replace(event, content_hash=given.content_hash or event.content_hash)
-    verdict = admit(event.submission, given.value, turn.environment)
+    verdict = admit(event.submission, given.value, turn.environment, job_id=turn.job_id)
     if isinstance(verdict, Failure):
         refuse_job(turn, event, verdict.kind, verdict.message)
         return

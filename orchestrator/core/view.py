@@ -42,8 +42,8 @@ class Environment:
 
     pools: Mapping[str, Pool]
     limits: Limits
-    resolve: Callable[[str | dict[str, Any]], dict[str, Any]]
-    """From a submission's ``workflow`` to its document. Raises `ContractError` kind ``unknown_workflow``."""
+    resolve: Callable[[str | dict[str, Any], str], dict[str, Any]]
+    """From a submission's ``workflow`` and the job's id to its document; `ContractError` where there is none."""
     compile: Callable[[str], Graph]
     """From a workflow's canonical text to its graph, cached by the text. Raises `WorkflowInvalid`."""
     load: Callable[[ObjectRef], bytes]

@@ -13,6 +13,9 @@ Channel = tuple[str, str]
 QUANTUM = 16
 """Tasks a job gets a turn: enough to fill a transaction, small enough that a job of one task waits for few."""
 
+FIRST = 256
+"""Most tasks of a batch while nothing is out: the workers begin with these while the others are decided."""
+
 
 @value_object(frozen=True, slots=True)
 class Demand:
@@ -156,6 +159,10 @@ class DispatchWindow:
     def live(self, pool: str, lane: str) -> int:
         """Return the tasks of a pool and lane that are on the topics."""
         return self._channel(pool, lane).live
+
+    def cut(self, at_most: int) -> int:
+        """Return how many tasks a batch that may have so many should have: few while workers stand still."""
+        return at_most if any(channel.live for channel in self._channels.values()) else min(at_most, FIRST)
 
     def held_back(self) -> dict[Channel, int]:
         """Return the tasks that wait in the orchestrator, by pool and lane (within the jobs' own windows)."""

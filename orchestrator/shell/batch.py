@@ -34,17 +34,22 @@ class Batch:
     counts: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """What happened, for metrics: counted only once it is committed."""
 
-    def work(self, part: Part, partition: int, job_id: str | None = None) -> None:
-        """Note a piece of work."""
-        self.pieces += 1
+    def work(self, part: Part, partition: int, job_id: str | None = None, *, count: int = 1) -> None:
+        """Note a piece of work, or several of one kind."""
+        self.pieces += count
         self.last = Piece(part, partition, job_id)
 
     def count(self, event: Event, effects: list[Effect]) -> None:
         """Count what an event caused."""
+        dispatched, latest = 0, ("", "", "")
         for effect in effects:
             if isinstance(effect, DispatchTask):
-                self.dispatched += 1
-                self.counts["dispatched", effect.task.pool, effect.task.lane.value] += 1
+                task = effect.task
+                channel = ("dispatched", task.pool, task.lane)
+                if channel != latest:
+                    self._note_dispatched(latest, dispatched)
+                    dispatched, latest = 0, channel
+                dispatched += 1
                 if effect.after:
                     self.counts["retried", effect.task.pool, effect.after] += 1
                 if effect.cause:
@@ -55,3 +60,9 @@ class Batch:
                 self.counts["ignored", effect.reason] += 1
             elif isinstance(effect, SetAside | SetTaskAside):
                 self.counts["dead_letter", "", effect.reason] += 1
+        self._note_dispatched(latest, dispatched)
+
+    def _note_dispatched(self, channel: tuple[str, str, str], count: int) -> None:
+        if count:
+            self.dispatched += count
+            self.counts[channel[0], channel[1], str(channel[2])] += count

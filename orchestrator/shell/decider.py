@@ -184,6 +184,7 @@ class Decider:
         late = time.monotonic() + DECIDE_S
         for job_id, number in list(self.waiting.items()):
             self._stand(self._partitions[number], job_id)
+        at_most = self._window.cut(at_most)
         while batch.dispatched < at_most:
             before = batch.dispatched, len(self.waiting)
             for grant in self._window.deal(at_most - batch.dispatched):

@@ -125,7 +125,7 @@ class Encoder:
         topic = self._task_topics.get((task.pool, task.lane.value))
         if topic is None:
             raise Unwritable(f"pool {task.pool!r} has no task topic", "add it to the pools file", kind="unknown_pool")
-        value = encode(task)
+        value = encode(task) if effect.form is None else effect.form.encode(task)
         if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
             stored = self._objects.put(encode(task.call))
             value = encode(task.model_copy(update={"call": None, "call_ref": stored}))
@@ -187,8 +187,10 @@ class Encoder:
         """
         topic, limit = self._topics.state, self._limit(self._topics.state)
         records = []
+        before, value = None, None  # Tasks of one grant share their record.
         for key, record in changes.items():
-            value = None if record is None else encode_record(record)
+            if record is not before or record is None:
+                before, value = record, None if record is None else encode_record(record)
             if value is not None and len(value) + RECORD_OVERHEAD_BYTES > limit:
                 raise Unwritable(f"state record {key} has {len(value)} bytes, {topic} takes {limit}", kind="too_large")
             # Keys that are not UTF-8 stand on the topic only where somebody else wrote them; they are tombstoned.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import structlog
@@ -13,7 +14,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from headrace.orchestrator.shell.assignment import Assignment
 from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.partition import Partition
-from headrace.runtime.letters import Source, source_of
+from headrace.runtime.kafka import headers_of
+from headrace.runtime.letters import Source
 from headrace.schemas.errors import Fenced, SessionLost
 
 log = structlog.get_logger("headrace.orchestrator")
@@ -107,7 +109,8 @@ class Input:
         # A record of a partition whose epoch changed during the call belongs to another life of it (B2).
         if partition is None or epochs.get(p) != self._assignment.epoch(p) or offset < partition.next[topic]:
             return
-        self._queue.append(Read(source_of(message), message.timestamp()[1]))
+        source = Source(topic, p, offset, message.key(), message.value(), headers_of(message))
+        self._queue.append(Read(source, message.timestamp()[1]))
 
     def _complain(self, error: KafkaError, message: Any) -> None:
         code = error.code()
@@ -150,6 +153,29 @@ class Input:
             self._taken.append(read)
             return read
         return None
+
+    def ahead(self, most: int) -> list[Read]:
+        """Return the next results that lie in a row and have one key, at most so many; fewer than two are none.
+
+        They stay where they are; those that are decided are then taken by `took`.
+        """
+        queue = self._queue
+        if len(queue) < 2 or most < 2:
+            return []
+        first, second = queue[0].source, queue[1].source
+        if first.topic != self.results or first.key != second.key or _place(queue[0]) in self._held:
+            return []
+        found = []
+        for read in islice(queue, most):
+            source = read.source
+            if source.key != first.key or source.partition != first.partition or source.topic != first.topic:
+                break
+            found.append(read)
+        return found
+
+    def took(self, count: int) -> None:
+        """The next so many records are decided; they stay in hand until `applied`."""
+        self._taken += [self._queue.popleft() for _ in range(count)]
 
     def set_back(self) -> None:
         """What was taken last cannot be decided yet: its topic and partition wait, the others go on."""

@@ -19,6 +19,7 @@ from headrace.orchestrator.shell.membership import Membership
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.ownership import Ownership
 from headrace.orchestrator.shell.refusals import Refusals
+from headrace.orchestrator.shell.taking import Taking
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.settings import OrchestratorSettings
 from headrace.runtime.transaction import WriteRefused
@@ -67,7 +68,8 @@ class Loop:
         input: the consumer and what was read from it.
         membership: this instance's place in the group.
         ownership: brings partitions into memory and takes them over.
-        decider: decides.
+        taking: decides what was read.
+        decider: decides everything else.
         mender: sets right what is broken in the state.
         writer: writes.
         clock: up to when timers may fire.
@@ -83,6 +85,7 @@ class Loop:
         input: Input,
         membership: Membership,
         ownership: Ownership,
+        taking: Taking,
         decider: Decider,
         mender: Mender,
         writer: Writer,
@@ -95,6 +98,7 @@ class Loop:
         self._input = input
         self._membership = membership
         self._ownership = ownership
+        self._taking = taking
         self._decider = decider
         self._mender = mender
         self._writer = writer
@@ -187,7 +191,7 @@ class Loop:
                 self._more = True
                 return
             if may(Part.RECORDS):  # 3
-                self._take(batch, limit, milliseconds)
+                self._taking.take(batch, limit, milliseconds / 1000)
             if may(Part.TIMERS):  # 4
                 self._fire(batch, limit)
             full = self._decider.deal(batch, limit if may(Part.GRANTS) else 0)  # 5
@@ -208,17 +212,6 @@ class Loop:
         if not self._halving.allows(Part.MENDING):
             return not self._mender.faults()
         return not self._mender.mend(batch, limit if self._halving.searching else None)
-
-    def _take(self, batch: Batch, limit: int, milliseconds: int) -> None:
-        """Decide records. One that waits for the object store holds up what follows it where it lies, and no more."""
-        deadline = time.monotonic() + milliseconds / 1000
-        while batch.read < limit and (read := self._input.take()) is not None:
-            try:
-                self._decider.take(batch, read.source, read.at_ms)
-            except DependencyUnavailable:
-                self._input.set_back()
-            if time.monotonic() > deadline:
-                return
 
     def _fire(self, batch: Batch, limit: int) -> None:
         partitions = self._ownership.working.values()

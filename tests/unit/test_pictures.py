@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from benchmarks import stacks
 from benchmarks.pictures import CHARTS, Chart, bars_of, drawn, table_of, with_tables
+from benchmarks.stacks import FIGURES, Stack, before, stack_of
 
 LINE = {
     "benchmark": "fanout",
@@ -54,3 +56,17 @@ def test_a_linear_picture_has_bars_of_their_figures_ratio() -> None:
     root = ElementTree.fromstring(drawn(chart, [("ours", 20.0), ("theirs", 10.0)]))
     widths = [float(each.get("width") or 0) for each in root if each.tag.endswith("rect")]
     assert abs(widths[0] - 2 * widths[1]) < 1
+
+
+def test_the_picture_of_microseconds_has_every_part_of_both_engines_on_one_scale() -> None:
+    then = before()
+    lines = {"fanout": then["fanout"], "decisions": then["decisions"]}
+    first = stack_of("before", lines)
+    half = Stack("now", tuple((name, value / 2) for name, value in first.parts))
+    root = ElementTree.fromstring(stacks.drawn("t", [first, half]))
+    widths = [float(each.get("width") or 0) for each in root if each.tag.endswith("rect")]
+    bars, parts = widths[: 2 * len(first.parts)], len(first.parts)
+    assert abs(sum(bars[:parts]) - 2 * sum(bars[parts:])) < 1
+    assert f"before {first.total:.0f}" in (root.get("aria-label") or "")
+    process = then["fanout"]["figures"]["max_in_flight_2048"]
+    assert abs(first.total - sum(process[f"{name}_cpu_us_per_task"] for name in FIGURES)) < 0.5

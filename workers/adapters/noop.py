@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
 from headrace.schemas.messages import LlmCall, Usage
 from headrace.workers.adapters.base import AdapterConfig, Completion
@@ -20,8 +21,7 @@ class NoopAdapter:
 
     def complete(self, request: LlmCall, *, model: str) -> Completion:
         text = request.messages[-1].content if request.messages else ""
-        tokens = len(text) // 4 + 1
-        return Completion(text, "stop", Usage(input_tokens=tokens, output_tokens=tokens), model or "noop")
+        return Completion(text, "stop", _usage(len(text) // 4 + 1), model or "noop")
 
     async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
         del timeout_s, idempotency_key
@@ -30,3 +30,8 @@ class NoopAdapter:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+@lru_cache(maxsize=256)
+def _usage(tokens: int) -> Usage:
+    return Usage(input_tokens=tokens, output_tokens=tokens)

@@ -22,7 +22,9 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
-from headrace.schemas.codec import decode, encode
+from headrace.schemas.base import trusted
+from headrace.schemas.calls import MAX_COUNT
+from headrace.schemas.codec import decode
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, LlmCall, Result, Task
 from headrace.schemas.pools import Pool
@@ -30,6 +32,7 @@ from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.journal import Entry
 from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
+from headrace.workers.core.result_text import result_text
 from headrace.workers.shell.payloads import Payloads, failure_of
 
 log = structlog.get_logger("headrace.attempt")
@@ -86,6 +89,7 @@ class AttemptRunner:
         self._payloads = Payloads(objects)
         self._inline_bytes = inline_bytes
         self._schemas = OutputSchemas()
+        self._charged = pool.price.is_charged
         self.priced = pool.price.input > 0 or pool.price.output > 0
 
     def run_now(self, task: Task) -> Ended | None:
@@ -215,19 +219,30 @@ class AttemptRunner:
                 failure = Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
             except SchemaInvalid as invalid:
                 failure = Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
-        return self._result(
-            task,
+        usage = completion.usage
+        cost = cost_microusd(usage, self._pool.price) if self._charged else 0
+        # An answer without its count of tokens was paid, and nobody knows how much.
+        unconfirmed = self.priced and not (usage.input_tokens or usage.output_tokens)
+        # All of it was checked where it was read; only the money may be more than anyone would read.
+        make = trusted if cost <= MAX_COUNT else _checked
+        return make(
+            Result,
+            task_id=task.task_id,
+            job_id=task.job_id,
+            attempt=task.attempt,
             failure=failure,
             output=None if failure else output,
             truncated=truncated,
             finish_reason=completion.finish_reason,
-            usage=completion.usage,
-            cost_microusd=cost_microusd(completion.usage, self._pool.price),
+            usage=usage,
+            cost_microusd=cost,
             model=completion.model,
             confidence=completion.confidence if call.logprobs else None,
+            endpoint=self._pool.endpoint,
+            pool=self._pool_name,
+            worker=self._worker,
             call_ms=call_ms,
-            # An answer without its count of tokens was paid, and nobody knows how much.
-            unconfirmed=self.priced and not (completion.usage.input_tokens or completion.usage.output_tokens),
+            unconfirmed=unconfirmed,
         )
 
     async def _by_reference(self, result: Result) -> Result:
@@ -258,12 +273,16 @@ class AttemptRunner:
     @staticmethod
     def _ended(result: Result, *, called: bool) -> Ended:
         try:
-            return Ended(result, encode(result), called)
+            return Ended(result, result_text(result), called)
         except Exception as error:  # For example a lone surrogate in a provider's text.
             message = f"the answer cannot be written as JSON: {type(error).__name__}"
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
             result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
-            return Ended(result, encode(result), called)
+            return Ended(result, result_text(result), called)
+
+
+def _checked(model: type[Result], /, **values: Any) -> Result:
+    return model(**values)
 
 
 def read_task(value: bytes | None, headers: dict[str, str]) -> Task:

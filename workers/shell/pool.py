@@ -135,8 +135,11 @@ class WorkPool:
         """Start what may start."""
         self._pump_due = False
         started, now_ms = 0, clock_ms()
-        while (delivery := self._next(now_ms)) is not None:
+        again: Lane | None = None
+        while (delivery := self._next(now_ms, again)) is not None:
+            running = len(self._running)
             self._start(delivery)
+            again = delivery.lane if len(self._running) == running else None
             started += 1
             if started >= SLICE:
                 self._pump_later()
@@ -152,16 +155,24 @@ class WorkPool:
             loop = asyncio.get_running_loop()
             loop.call_later(delay_s, self._pump) if delay_s else loop.call_soon(self._pump)
 
-    def _next(self, now_ms: int) -> Delivery | None:
-        """Return the next delivery to start, from the lane whose turn it is."""
+    def _next(self, now_ms: int, again: Lane | None = None) -> Delivery | None:
+        """Return the next delivery to start, from the lane whose turn it is.
+
+        Args:
+            again: the lane of the last one, where nothing runs of it now: its turn is not over while it waits alone.
+        """
         interactive, batch = self._queues[Lane.INTERACTIVE], self._queues[Lane.BATCH]
         running = self._running_by_lane
         while interactive or batch:
-            lane = self._share.next(
-                now_ms,
-                interactive=(len(interactive), running[Lane.INTERACTIVE]),
-                batch=(len(batch), running[Lane.BATCH]),
-            )
+            if again is not None and self._queues[again] and not (interactive and batch):
+                lane: Lane | None = again
+            else:
+                again = None
+                lane = self._share.next(
+                    now_ms,
+                    interactive=(len(interactive), running[Lane.INTERACTIVE]),
+                    batch=(len(batch), running[Lane.BATCH]),
+                )
             if lane is None:
                 return None
             queue = self._queues[lane]

@@ -34,21 +34,36 @@ class AttemptReport:
         self._wait = {lane: metrics.QUEUE_SECONDS.labels(pool, lane.value) for lane in Lane}
         self._seconds = metrics.CALL_SECONDS.labels(pool, endpoint)
         self._cost = metrics.COST.labels(pool)
-        types = ("input", "cached", "cache_write", "output", "reasoning")
-        self._tokens = [(_FIELDS[name], metrics.TOKENS.labels(pool, name)) for name in types]
+        self._tokens = {field: metrics.TOKENS.labels(pool, name) for name, field in _FIELDS.items()}
         self._tally: defaultdict[Counter, int] = defaultdict(int)
         """What is counted and not exported yet: to export one number costs as much as to count twenty."""
+        self._input = self._output = 0
+        """The same of tokens that every call has."""
+        self._waits: dict[Lane, list[float]] = {lane: [] for lane in Lane}
+        self._calls: list[float] = []
+        """The same of the histograms, in seconds."""
 
     def export(self) -> None:
         """Bring the metrics up to date."""
-        for counter, number in self._tally.items():
-            counter.inc(number)
-        self._tally.clear()
+        for lane, waits in self._waits.items():
+            if waits:
+                self._wait[lane].observe_all(waits)
+                waits.clear()
+        if self._calls:
+            self._seconds.observe_all(self._calls)
+            self._calls.clear()
+            self._tally[self._tokens["input_tokens"]] += self._input
+            self._tally[self._tokens["output_tokens"]] += self._output
+            self._input = self._output = 0
+        if self._tally:
+            for counter, number in self._tally.items():
+                counter.inc(number)
+            self._tally.clear()
 
     def started(self, task: Task) -> None:
         """Note how long the task waited."""
         if task.dispatched_at_ms:
-            self._wait[task.lane].observe(max(0.0, time.time() - task.dispatched_at_ms / 1_000))
+            self._waits[task.lane].append(max(0.0, time.time() - task.dispatched_at_ms / 1_000))
 
     def ended(self, task: Task, result: Result, *, called: bool, trace: Headers) -> None:
         """Count the attempt and write its canonical line."""
@@ -96,14 +111,17 @@ class AttemptReport:
             metrics.INTERRUPTED.labels(self._pool, result.cause).inc()
         ended = metrics.CALLS.labels(self._pool, self._endpoint, kind) if result.failure else self._calls_ok
         self._tally[ended] += 1
-        self._seconds.observe(result.call_ms / 1_000)
+        self._calls.append(result.call_ms / 1_000)
         self._count_usage(result.usage)
-        self._tally[self._cost] += result.cost_microusd
+        if result.cost_microusd:
+            self._tally[self._cost] += result.cost_microusd
 
     def _count_usage(self, usage: Usage) -> None:
-        for field, counter in self._tokens:
+        self._input += usage.input_tokens
+        self._output += usage.output_tokens
+        for field in _SELDOM:
             if number := getattr(usage, field):
-                self._tally[counter] += number
+                self._tally[self._tokens[field]] += number
 
 
 _FIELDS = {
@@ -113,3 +131,4 @@ _FIELDS = {
     "output": "output_tokens",
     "reasoning": "reasoning_tokens",
 }
+_SELDOM = ("cached_tokens", "cache_write_tokens", "reasoning_tokens")

@@ -66,9 +66,11 @@ Finish = Callable[[int], None]
 
 
 @dataclass(slots=True, eq=False)
-class _Pending:
-    """Records that together settle one delivery. Only the producer's thread counts it down."""
+class _Sending:
+    """Records that together settle one delivery, at most two. Only the producer's thread counts them down."""
 
+    sender: ResultSender
+    records: tuple[Record, ...]
     left: int
     kind: Kind
     finish: Finish
@@ -76,27 +78,26 @@ class _Pending:
     at: int = -1
     """Where the first of them was written."""
 
-
-@dataclass(slots=True, eq=False)
-class _Sending:
-    """One record on its way."""
-
-    sender: ResultSender
-    record: Record
-    pending: _Pending
-    first: bool
-
-    def delivered(self, error: KafkaError | None, message: Message) -> None:
+    def first_delivered(self, error: KafkaError | None, message: Message) -> None:
+        """Take what became of the first record."""
         if error is not None:
-            self.sender.not_delivered(self, error)
+            self.sender.not_delivered(self, 0, error)
             return
-        pending = self.pending
-        if self.first:
-            pending.at = message.offset() or 0
-        pending.left -= 1
-        if not pending.left:
-            pending.finish(pending.at)
-            self.sender.acknowledged(pending.kind)
+        self.at = message.offset() or 0
+        self._count_down()
+
+    def second_delivered(self, error: KafkaError | None, _: Message) -> None:
+        """Take what became of the second record."""
+        if error is not None:
+            self.sender.not_delivered(self, 1, error)
+            return
+        self._count_down()
+
+    def _count_down(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.finish(self.at)
+            self.sender.acknowledged(self.kind)
 
 
 class ResultSender:
@@ -137,7 +138,7 @@ class ResultSender:
         self._results = metrics.RESULTS.labels(pool)
         self._journal = {phase: metrics.JOURNAL.labels(pool, phase) for phase in ("started", "ended")}
         self._uncounted: dict[Kind, int] = {"started": 0, "given_up": 0, "ended": 0, "answer": 0}
-        self._waiting: deque[_Sending] = deque()
+        self._waiting: deque[tuple[_Sending, int]] = deque()
         """What is to be produced again: the producer's queue was full, or Kafka refused it for the moment."""
         self._again_at = 0.0
         self._lock = Lock()
@@ -146,7 +147,7 @@ class ResultSender:
         """Deliveries that were given to the producer and are not settled."""
         self._gathered: list[_Sending] = []
         """The next wave."""
-        self._oldest: deque[_Pending] = deque()
+        self._oldest: deque[_Sending] = deque()
         """By when they were sent; those that are settled are taken off in the thread's rounds."""
         self._stalled = False
         self._stopping = Event()
@@ -163,16 +164,15 @@ class ResultSender:
         the number that waits is bounded by the buffers of the lanes.
         """
         self._unsettled += 1
-        pending = _Pending(len(records), kind, finish, time.monotonic())
-        self._oldest.append(pending)
-        wave = [_Sending(self, record, pending, number == 0) for number, record in enumerate(records)]
+        sending = _Sending(self, records, len(records), kind, finish, time.monotonic())
+        self._oldest.append(sending)
         with self._lock:
             if self._flying:
-                self._gathered += wave
+                self._gathered.append(sending)
                 return
             self._flying = 1
-        for sending in wave:
-            self._produce(sending)
+        for number in range(len(records)):
+            self._produce(sending, number)
 
     @property
     def outstanding(self) -> int:
@@ -215,18 +215,20 @@ class ResultSender:
         """Send what was gathered (producer's thread)."""
         with self._lock:
             wave, self._gathered = self._gathered, []
-            self._flying += sum(sending.first for sending in wave)
+            self._flying += len(wave)
         for sending in wave:
-            self._produce(sending)
+            for number in range(len(sending.records)):
+                self._produce(sending, number)
 
-    def not_delivered(self, sending: _Sending, error: KafkaError) -> None:
+    def not_delivered(self, sending: _Sending, number: int, error: KafkaError) -> None:
         """Try again or end the worker (producer's thread)."""
+        topic = sending.records[number].topic
         if error.code() not in TRY_AGAIN or error.fatal():
-            self._fail(f"Kafka does not take records on {sending.record.topic}: {error.str()}")
+            self._fail(f"Kafka does not take records on {topic}: {error.str()}")
             return
-        log.warning("result.delayed", topic=sending.record.topic, reason=error.str())
+        log.warning("result.delayed", topic=topic, reason=error.str())
         self._again_at = time.monotonic() + AGAIN_S
-        self._waiting.append(sending)
+        self._waiting.append((sending, number))
 
     def _waits_s(self) -> float:
         """Return for how long the oldest delivery waits."""
@@ -243,20 +245,20 @@ class ResultSender:
             log.error("sender.failed", reason=message)
             self._on_failure()
 
-    def _produce(self, sending: _Sending) -> bool:
+    def _produce(self, sending: _Sending, number: int) -> bool:
         """Give a record to the producer; return whether it took it."""
-        record = sending.record
+        record = sending.records[number]
         try:
             self._producer.produce(
                 record.topic,
                 record.value,
                 record.key,
                 -1 if record.partition is None else record.partition,
-                on_delivery=sending.delivered,
+                on_delivery=sending.second_delivered if number else sending.first_delivered,
                 headers=[*record.headers],
             )
         except BufferError:
-            self._waiting.append(sending)
+            self._waiting.append((sending, number))
             return False
         except KafkaException as error:
             self._fail(f"Kafka does not take records on {record.topic}: {error.args[0].str()}")
@@ -281,11 +283,11 @@ class ResultSender:
     def _round(self) -> None:
         self._heartbeats.beat("sender")
         self._producer.poll(0.01 if self._waiting else HOLD_S if self._flying else 0.1)
-        if self._gathered and time.monotonic() - self._gathered[0].pending.sent > HOLD_S:
+        if self._gathered and time.monotonic() - self._gathered[0].sent > HOLD_S:
             self._send_wave()
         if self._waiting and time.monotonic() >= self._again_at:
             for _ in range(len(self._waiting)):
-                if not self._produce(self._waiting.popleft()):
+                if not self._produce(*self._waiting.popleft()):
                     break
         while self._oldest and not self._oldest[0].left:
             self._oldest.popleft()

@@ -1,4 +1,5 @@
 from pathlib import Path
+from xml.etree import ElementTree
 
 from typer.testing import CliRunner
 
@@ -38,6 +39,35 @@ def test_show_draws_the_steps_as_a_tree_and_as_mermaid():
     chart = run("show", GOLDEN, "--mermaid").output
     assert chart.startswith("flowchart TD")
     assert "  s_chunks --> s_notes" in chart
+
+
+def test_show_draws_a_picture_with_a_box_a_step_each_below_what_it_needs():
+    root = ElementTree.fromstring(run("show", GOLDEN, "--svg").output)
+    boxes = {group[0].text.split(":")[0]: group[1] for group in root if group.tag.endswith("}g")}
+    assert list(boxes) == ["input", "chunks", "notes", "summary", "output"]
+    heights = [int(box.get("y")) for box in boxes.values()]
+    assert heights == sorted(heights)
+    assert len(set(heights)) == 5
+    assert sum(each.tag.endswith("}path") for each in root) == 4
+    assert "summary reduce notes" in root.get("aria-label")
+
+
+def test_steps_that_need_the_same_stand_side_by_side_and_their_words_are_escaped(tmp_path):
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "name: w\nversion: 1\nsteps:\n"
+        "  a: {llm: {pool: p, prompt: x}}\n  b: {llm: {pool: p, prompt: y}}\n"
+        "  c: {llm: {pool: p, prompt: '{{ a }} & {{ b }}'}}\n"
+    )
+    root = ElementTree.fromstring(run("show", file, "--svg").output)
+    boxes = {group[0].text.split(":")[0]: group[1] for group in root if group.tag.endswith("}g")}
+    assert boxes["a"].get("y") == boxes["b"].get("y")
+    assert float(boxes["b"].get("x")) - float(boxes["a"].get("x")) >= float(boxes["a"].get("width"))
+    assert float(boxes["c"].get("y")) > float(boxes["a"].get("y"))
+
+
+def test_one_picture_at_a_time():
+    assert run("show", GOLDEN, "--svg", "--mermaid").exit_code == 2
 
 
 def test_show_of_a_workflow_that_does_not_hold_ends_with_2(tmp_path):

@@ -110,3 +110,47 @@ def test_the_schema_of_the_language_is_valid_and_takes_what_the_compiler_takes(t
     assert validator.is_valid(read_workflow(TEXT.format(name="a", version=1, prompt="x")).document)
     assert not validator.is_valid({"name": "a", "version": 1, "steps": {"a-b": {}}})
     assert not validator.is_valid({"name": "a", "version": 1, "steps": {"a": {"lm": {}}}})
+
+
+def trial(folder, **shares):
+    """Write versions of greet: ``v2=0.1`` is on trial with a tenth of the jobs, ``v1=None`` is on no trial."""
+    for version, share in shares.items():
+        number = int(version.removeprefix("v"))
+        extra = "" if share is None else f"share: {share}\n"
+        (folder / f"{version}.yaml").write_text(TEXT.format(name="greet", version=number, prompt="hi") + extra)
+    return load_workflows([folder], pools=None)
+
+
+def test_a_version_on_trial_gets_its_share_of_the_jobs_and_a_job_always_the_same(tmp_path):
+    catalogue = trial(tmp_path, v1=None, v2=0.1)
+    taken = [catalogue.resolve("greet", f"job-{number}")["version"] for number in range(5_000)]
+    assert taken == [catalogue.resolve("greet", f"job-{number}")["version"] for number in range(5_000)]
+    assert 0.08 < taken.count(2) / 5_000 < 0.12
+    assert taken.count(1) + taken.count(2) == 5_000
+
+
+def test_a_version_on_trial_is_taken_by_name_and_never_by_accident(tmp_path):
+    catalogue = trial(tmp_path, v1=None, v2=0.9)
+    assert catalogue.resolve("greet@2", "any")["version"] == 2
+    assert catalogue.resolve("greet")["version"] == 1
+
+
+def test_two_trials_take_their_shares_one_after_the_other_and_an_older_version_nothing(tmp_path):
+    catalogue = trial(tmp_path, v1=None, v2=None, v3=0.5, v4=0.2)
+    taken = [catalogue.resolve("greet", f"job-{number}")["version"] for number in range(5_000)]
+    assert taken.count(1) == 0
+    assert 0.17 < taken.count(4) / 5_000 < 0.23
+    assert 0.36 < taken.count(3) / 5_000 < 0.44
+
+
+def test_where_all_versions_are_on_trial_the_oldest_takes_the_rest(tmp_path):
+    catalogue = trial(tmp_path, v1=0.1, v2=0.3)
+    taken = [catalogue.resolve("greet", f"job-{number}")["version"] for number in range(2_000)]
+    assert 0.25 < taken.count(2) / 2_000 < 0.35
+    assert taken.count(1) == 2_000 - taken.count(2)
+
+
+@pytest.mark.parametrize("share", ["0", "1", "1.5", "-0.1", "x"])
+def test_a_share_is_a_part_and_not_the_whole(tmp_path, share):
+    with pytest.raises(WorkflowsInvalid, match="share"):
+        trial(tmp_path, v1=None, v2=share)

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from headrace.schemas.codec import encode
+from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task
+from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task, Usage
 from headrace.schemas.pools import Price
 from headrace.workers.adapters.base import Completion
 from headrace.workers.adapters.openai import _confidence
@@ -117,6 +117,32 @@ def test_an_answer_that_counts_no_tokens_is_unconfirmed_where_tokens_cost_money(
     for price, unconfirmed in ((Price(input=1), True), (Price(), False)):
         result = asyncio.run(main(price))
         assert (result.output, result.failure, result.unconfirmed) == ("hello", None, unconfirmed)
+
+
+@pytest.mark.parametrize(
+    ("price", "cost", "failure"),
+    [
+        (Price(cached_input=1_000_000), 8, None),
+        (Price(input=1 << 62), None, ErrorKind.INTERNAL),
+    ],
+)
+def test_a_price_on_cached_input_alone_counts_and_a_bill_that_nobody_would_read_is_not_sent(price, cost, failure):
+    class Cached:
+        async def call(self, request, **_):
+            return Completion(
+                "hello", "stop", Usage(input_tokens=8 if cost else 1 << 50, cached_tokens=8 if cost else 0)
+            )
+
+    async def main():
+        runner, adapter = make_runner("http://127.0.0.1:9/v1", price=price)
+        await adapter.close()
+        runner._adapter = Cached()
+        return await runner.run(make_task(), begin)
+
+    ended = asyncio.run(main())
+    kind = ended.result.failure and ended.result.failure.kind
+    assert (kind, ended.result.cost_microusd) == (failure, cost or 0)
+    assert decode(Result, ended.value) == ended.result
 
 
 def test_a_call_that_may_not_begin_any_more_when_its_start_is_written_is_not_made():

@@ -153,6 +153,19 @@ def test_a_record_that_kafka_refuses_for_the_moment_is_sent_again_and_then_finis
     assert not failed.is_set()
 
 
+@pytest.mark.parametrize("refused", ["t.attempts.p", "t.results"])
+def test_of_two_records_the_one_that_was_refused_is_sent_again_and_the_place_is_the_firsts(answered, refused):
+    sender, _ = answered
+    note = Record("t.attempts.p", b"k", b"end", 0)
+    sender._producer.errors[refused] = KafkaError(KafkaError._UNKNOWN_PARTITION)
+    finished = []
+    sender.send(note, RECORD, finish=finished.append, kind="ended")
+    wait_for(lambda: finished)
+    topics = [topic for topic, _ in sender._producer.produced]
+    assert topics == ["t.attempts.p", "t.results", refused]
+    assert finished == [2 if refused == "t.attempts.p" else 0]
+
+
 def test_a_record_that_kafka_refuses_for_good_ends_the_worker(answered):
     sender, failed = answered
     sender._producer.errors["t.results"] = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
