@@ -44,6 +44,18 @@ class LlmCall(Message):
     """Whether the result is to say how sure the model was."""
 
 
+class ToolCall(Message):
+    """Everything a worker needs for one call of a tool; it needs no workflow.
+
+    Its idempotency key is not written: a worker makes it of the task's id (`workers.tools.base.key_of`).
+    """
+
+    tool: str
+    """The tool, as the pools file calls it."""
+    arguments: dict[str, Any]
+    """Its arguments, which hold the tool's schema."""
+
+
 class Task(Message):
     """One call for one worker, on ``tasks.<pool>.<lane>``."""
 
@@ -78,9 +90,11 @@ class Task(Message):
     dispatched_at_ms: int = 0
     """When the orchestrator decided to dispatch it."""
     call: LlmCall | None = None
-    """The call itself, or None where it travels as a reference."""
+    """The model call itself, or None where it travels as a reference or is one of a tool."""
     call_ref: ObjectRef | None = None
-    """The call as a claim check."""
+    """The call as a claim check: a `ToolCall` in a pool of tools, an `LlmCall` in another."""
+    tool: ToolCall | None = None
+    """The call of a tool itself, in place of `call`."""
 
 
 class Usage(Message):

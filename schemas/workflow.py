@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headrace.schemas.workflow_calls import Closed, LlmSpec
-from headrace.schemas.workflow_patterns import CascadeSpec, RouteSpec, VoteSpec
+from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
 from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
@@ -21,7 +21,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "refine", "saga", "tool", "workflow"),
+        *("agent", "cache", "plan", "saga", "tool", "workflow"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -31,7 +31,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine")
 """Steps that decide as they go which calls they make."""
 KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "wait", *PATTERNS, "llm")
 """What makes a step; `llm` also goes with `for_each` and `reduce`."""
@@ -106,6 +106,8 @@ class StepSpec(Closed):
     """An outside event, such as a person's approval."""
     after: list[str] = Field(default_factory=list, max_length=MAX_STEPS)
     """Steps that come first, though no template names them."""
+    refine: RefineSpec | None = None
+    """A draft, its evaluation, another draft with the feedback, and so on."""
     fan_in: int | None = Field(default=None, ge=2, le=1_000)
     """The most inputs of one reducing call; 8 where it is missing."""
     reducer: str | None = Field(default=None, alias="with")

@@ -135,3 +135,23 @@ class VoteSpec(CallSpec):
     """Of ``best_of``, and of ``majority`` without a quorum: says which of ``answers`` is the best, by number from 0."""
     merge: LlmSpec | None = None
     """Of ``merge``: makes one of ``answers``; without it objects and lists are merged as they are."""
+
+
+class EvaluateSpec(LlmSpec):
+    """A model that accepts a draft or says what is wrong with it; its prompt knows ``draft`` and ``round``."""
+
+    at_least: Share | None = None
+    """The score, from 0 to 1, that an accepted draft must have too."""
+
+
+class RefineSpec(Closed):
+    """A draft, its evaluation, another draft with the feedback, and so on."""
+
+    generate: LlmSpec
+    """Writes a draft; its prompt knows ``draft`` and ``feedback`` (null in the first round) and ``round``, from 1."""
+    evaluate: EvaluateSpec
+    """Accepts it, or says what is wrong with it."""
+    max_rounds: int = Field(default=3, ge=1, le=20)
+    """The most drafts."""
+    keep: Literal["last", "best"] = "last"
+    """Which draft is kept where none was accepted."""

@@ -8,6 +8,7 @@ from typing import Any
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
 from headrace.orchestrator.core.kept_signal import signal_key
+from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed, Finished
 from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
@@ -314,7 +315,10 @@ def close_some(turn: Turn, limit: int) -> None:
         name, state = header.steps[step_number]
         dispatched = state.next if graph is None or graph.step(name).makes_tasks else 0
         batch = min(left, dispatched - index)
+        over = graph is not None and is_over(turn, graph.step(name))
         for number in range(index, index + batch):
+            if over and graph is not None:
+                _lift_order(turn, graph.step(name), number)
             turn.put(task_key(header.spec.job_id, name, number), None)
         left -= batch
         step_number, index = (step_number + 1, 0) if index + batch >= dispatched else (step_number, index + batch)
@@ -322,6 +326,13 @@ def close_some(turn: Turn, limit: int) -> None:
         turn.header = replace(header, close_step=step_number, close_index=index)
         return
     _close_rest(turn, header)
+
+
+def _lift_order(turn: Turn, step: Step, index: int) -> None:
+    """Lift the order about a task that was called off and has not settled: the order about its job covers it."""
+    record = turn.task(step.name, index)
+    if record is not None and record.status is TaskStatus.LIVE:
+        turn.effect(PublishControl(order_of(turn.job_id, step, index), None))
 
 
 def _close_rest(turn: Turn, header: JobHeader) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
 from headrace.orchestrator.core.script_compilers.cascade import cascade
+from headrace.orchestrator.core.script_compilers.refine import refine
 from headrace.orchestrator.core.script_compilers.route import route
 from headrace.orchestrator.core.script_compilers.vote import vote
 from headrace.orchestrator.core.scripts.plans import Script
@@ -18,4 +19,6 @@ def compile_script(calls: CallCompiler, path: str, spec: StepSpec) -> tuple[Scri
         return cascade(calls, f"{path}.cascade", spec.cascade)
     if spec.vote is not None:
         return vote(calls, f"{path}.vote", spec.vote)
+    if spec.refine is not None:
+        return refine(calls, f"{path}.refine", spec.refine)
     return None, ()

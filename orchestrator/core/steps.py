@@ -43,6 +43,7 @@ class StepKind(StrEnum):
     CASCADE = "cascade"
     VOTE = "vote"
     WAIT = "wait"
+    REFINE = "refine"
 
 
 class KeyRule(StrEnum):

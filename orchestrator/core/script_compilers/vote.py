@@ -13,8 +13,12 @@ from headrace.schemas.workflow_patterns import VoterSpec, VoteSpec
 MAX_VOTERS = 32
 _OWN = ("prompt", "system", "temperature", "top_p", "seed")
 """What a voter may have of its own."""
-_ONLY = {"quorum": (Pick.MAJORITY,), "compare": (Pick.MAJORITY,), "merge": (Pick.MERGE,)}
-_ONLY["judge"] = (Pick.MAJORITY, Pick.BEST_OF)
+_ONLY: dict[str, tuple[Pick, ...]] = {
+    "quorum": (Pick.MAJORITY,),
+    "compare": (Pick.MAJORITY,),
+    "judge": (Pick.MAJORITY, Pick.BEST_OF),
+    "merge": (Pick.MERGE,),
+}
 """Options that would be ignored elsewhere."""
 
 

@@ -148,4 +148,40 @@ class VotePlan:
         return len(self.voters) + (self.judge is not None or self.merge is not None)
 
 
-Script = RoutePlan | CascadePlan | VotePlan
+@dataclass(frozen=True, slots=True)
+class RefinePlan:
+    """Drafts and their evaluations, by turns."""
+
+    generate: LlmPlan
+    """Writes a draft."""
+    evaluate: LlmPlan
+    """Says whether it is accepted, and what is wrong with it."""
+    max_rounds: int
+    """The most drafts."""
+    best: bool = False
+    """Whether the draft with the highest score is kept where none was accepted; else the last."""
+    at_least: float | None = None
+    """The least score of an accepted draft."""
+
+    @property
+    def scores(self) -> bool:
+        """Whether an evaluation has a score."""
+        return self.best or self.at_least is not None
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every call that may be made."""
+        return (self.generate, self.evaluate)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Templates beside the calls' prompts."""
+        return ()
+
+    @property
+    def most_calls(self) -> int:
+        """The most tasks that a step of it has."""
+        return 2 * self.max_rounds
+
+
+Script = RoutePlan | CascadePlan | VotePlan | RefinePlan

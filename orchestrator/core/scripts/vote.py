@@ -43,7 +43,8 @@ class Vote:
 
 def decide(plan: VotePlan, run: Run) -> Verdict:
     """Say what follows."""
-    left, voters = list(run.past), ()
+    left = list(run.past)
+    voters: Answers = ()
     while count := _next(plan, run, voters):
         if not left:
             return Stage(tuple(Call(llm) for llm in plan.voters[len(voters) : len(voters) + count]))
