@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from headrace.schemas.workflow_calls import Closed, LlmSpec
+from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
@@ -20,7 +20,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "saga", "tool", "wait", "workflow"),
+        *("agent", "cache", "plan", "saga", "wait", "workflow"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -32,8 +32,10 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 
 PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine")
 """Steps that decide as they go which calls they make."""
-KINDS: tuple[str, ...] = ("split", "for_each", "reduce", *PATTERNS, "llm")
-"""What makes a step; `llm` also goes with `for_each` and `reduce`."""
+CALLS: tuple[str, ...] = ("llm", "tool")
+"""One call; both go with `for_each` too, `llm` also with `reduce`."""
+KINDS: tuple[str, ...] = ("split", "for_each", "reduce", *PATTERNS, *CALLS)
+"""What makes a step."""
 
 
 class SplitSpec(Closed):
@@ -96,6 +98,8 @@ class StepSpec(Closed):
 
     llm: LlmSpec | None = None
     """The model call; once, for each item, or for each node of the reducing tree."""
+    tool: ToolCallSpec | None = None
+    """The call of a tool; once, or for each item."""
     split: SplitSpec | None = None
     """Cuts a text into items."""
     for_each: str | None = None
