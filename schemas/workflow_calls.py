@@ -47,6 +47,15 @@ class CallSpec(Closed):
     """JSON Schema that the answer must hold; the step's output is then the parsed JSON."""
 
 
+class ToolCallSpec(Closed):
+    """One call of a tool."""
+
+    name: str
+    """The tool, as the pools file calls it."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments: a structure of templates. A template of one expression keeps its value."""
+
+
 class LlmSpec(CallSpec):
     """One model call: `prompt`, `system` and `prompt`, or `messages`."""
 

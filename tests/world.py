@@ -63,6 +63,7 @@ class World:
     workflows: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     pools: Mapping[str, Pool] = field(default_factory=lambda: POOLS)
+    tools: Mapping[str, Any] | None = None
     public_pools: tuple[str, ...] = ()
     pool_window: int = 4_096
     now_ms: int = 1_000_000
@@ -126,7 +127,7 @@ class World:
         return self.workflows[workflow]
 
     def _compile(self, text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=self.pools)
+        return compile_workflow(json.loads(text), pools=self.pools, tools=self.tools)
 
     def view(self, job_id: str) -> JobView:
         memo = self.memos.setdefault(job_id, JobMemo())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
-from headrace.schemas.pools import Pool, PoolsFile
+from headrace.schemas.pools import PoolsFile
 from headrace.schemas.workflow import language_schema
 
 app = typer.Typer(name="workflow", help="Check and show workflows.", no_args_is_help=True)
@@ -113,6 +112,8 @@ def describe(step: Step) -> str:
     source = (step.source.step or "an expression") if step.source else ""
     if step.reducer is not None:
         return f"reduce {source} with {step.reducer}"
+    if step.tool is not None:
+        return f"for_each {source}: tool {step.tool.name}" if step.source is not None else f"tool {step.tool.name}"
     pool = step.llm.pool if step.llm else ""
     if step.source is None:
         return f"llm on {pool}"
@@ -120,12 +121,12 @@ def describe(step: Step) -> str:
     return f"{step.kind} {source}{fan_in}: llm on {pool}"
 
 
-def _compile(file: Path, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[FileProblem]]:
     try:
         text = _read(file)
     except ConfigError as error:
         return None, [FileProblem(str(file), Problem("file", error.message))]
-    return check_text(str(file), text, pools=pools)
+    return check_text(str(file), text, pools=pools.pools if pools else None, tools=pools.tools if pools else None)
 
 
 def _read(file: Path) -> str:
@@ -138,11 +139,11 @@ def _read(file: Path) -> str:
         raise ConfigError("is not UTF-8") from None
 
 
-def _pools(file: Path | None) -> Mapping[str, Pool] | None:
+def _pools(file: Path | None) -> PoolsFile | None:
     if file is None:
         return None
     try:
-        return PoolsFile.model_validate(yaml.safe_load(_read(file))).pools
+        return PoolsFile.model_validate(yaml.safe_load(_read(file)))
     except (ConfigError, yaml.YAMLError, ValidationError) as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(2) from None

@@ -13,6 +13,7 @@ from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.workflow_text import read_workflow
 from headrace.schemas.errors import ConfigError, HeadraceError, Problem, WorkflowInvalid
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
 
 
 class UnknownWorkflow(HeadraceError):
@@ -97,24 +98,29 @@ def _drawn(ref: str, job_id: str) -> float:
     return int.from_bytes(digest[:6]) / 2**48
 
 
-def check_text(file: str, text: str, *, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+def check_text(
+    file: str, text: str, *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+) -> tuple[Graph | None, list[FileProblem]]:
     """Compile one file; returns the graph, or every problem of the file."""
     read = read_workflow(text)
     problems = list(read.problems)
     if not problems:
         try:
-            return compile_workflow(read.document, pools=pools, lines=read.lines), []
+            return compile_workflow(read.document, pools=pools, tools=tools, lines=read.lines), []
         except WorkflowInvalid as error:
             problems = error.problems
     return None, [FileProblem(file, problem) for problem in problems]
 
 
-def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None) -> WorkflowCatalogue:
+def build_catalogue(
+    texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+) -> WorkflowCatalogue:
     """Compile files into a catalogue.
 
     Args:
         texts: pairs of the file's name and its text.
         pools: the pools there are.
+        tools: the tools there are.
 
     Raises:
         WorkflowsInvalid: with every problem of every file; nothing half-loads.
@@ -123,7 +129,7 @@ def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Poo
     files: dict[str, str] = {}
     problems: list[FileProblem] = []
     for file, text in texts:
-        graph, wrong = check_text(file, text, pools=pools)
+        graph, wrong = check_text(file, text, pools=pools, tools=tools)
         problems += wrong
         if graph is None:
             continue

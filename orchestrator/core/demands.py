@@ -8,7 +8,7 @@ from headrace.orchestrator.core.dispatch import ready_count, room
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
 from headrace.orchestrator.core.state import StepState, StepStatus, TaskStatus
 from headrace.orchestrator.core.steps import Step
-from headrace.orchestrator.core.task_calls import next_calls, pool_of
+from headrace.orchestrator.core.task_calls import next_calls, plain_pool, pool_of
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.window import Demand
 
@@ -19,8 +19,8 @@ def demands_of(turn: Turn, step: Step, state: StepState) -> list[Demand]:
     Raises:
         DependencyUnavailable: what they rest on cannot be read now.
     """
-    if step.llm is not None:
-        return [Demand(step.name, step.llm.pool, state.live, _ready(turn, step))]
+    if (pool := plain_pool(step)) is not None:
+        return [Demand(step.name, pool, state.live, _ready(turn, step))]
     return [] if step.script is None else _scripted(turn, step, state)
 
 

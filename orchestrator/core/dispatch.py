@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
@@ -12,11 +11,13 @@ from headrace.orchestrator.core.context import is_plainly_small, surely_too_long
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.scripts.run import Call
-from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import StepStatus, TaskRecord
 from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
 from headrace.orchestrator.core.templates import render
+from headrace.orchestrator.core.tool_dispatch import ToolSender
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
@@ -119,14 +120,14 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         count = min(count, len(next_calls(turn, step, state.next)))
     if count <= 0:
         return refused
-    sender = _Sender(turn, step, None, call_of(turn, step, state.next))
+    sender = _sender(turn, step, state.next, None)
     sent = passed = done = 0
     always = step.kind is not StepKind.REDUCE and not streams(turn, step)
     for index in range(state.next, state.next + count):
         if done > DISPATCH_WORK or not (always or is_ready(turn, step, index)):
             break
         if step.script is not None and index > state.next:
-            sender = _Sender(turn, step, None, call_of(turn, step, index))
+            sender = _sender(turn, step, index, None)
         work = Work(TASK_WORK)
         try:
             failure = sender.send(index, work)
@@ -150,7 +151,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _Sender(turn, step, record, call_of(turn, step, index)).send(index, Work(TASK_WORK))
+    failure = _sender(turn, step, index, record).send(index, Work(TASK_WORK))
     if failure is None:
         turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, live=1))
         if record.cause:
@@ -161,12 +162,18 @@ def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Fa
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        sender = _Sender(turn, step, record, call_of(turn, step, index))
-        return sender.task(index, record, sender.messages(index, Work(TASK_WORK)))
+        return _sender(turn, step, index, record).again(index, record, Work(TASK_WORK))
     except DependencyUnavailable:
         raise  # A store that does not answer is waited for.
     except HeadraceError:
         return None
+
+
+def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender:
+    """Return what sends a task on its way: in a plain step all of a grant."""
+    if step.tool is not None:
+        return ToolSender(turn, step, step.tool, before)
+    return _Sender(turn, step, before, call_of(turn, step, index))
 
 
 class _Sender:
@@ -242,15 +249,19 @@ class _Sender:
         if self._limited or self._priced:
             reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
             if self._limited and not budget.fits(turn.header, reserved):
-                return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(turn.header, reserved))
+                return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
-        record = self._fresh or _out(self._before, turn.now_ms, reserved)
+        record = self._fresh or outgoing(self._before, turn.now_ms, reserved)
         if self._before is None and reserved is None:
             self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
         turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
         return None
+
+    def again(self, index: int, record: TaskRecord, work: Work) -> Task:
+        """Return a task as it was last dispatched; raises what `messages` does."""
+        return self.task(index, record, self.messages(index, work))
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
         tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
@@ -311,35 +322,6 @@ class _Sender:
             **self._task,
         )
         return first
-
-
-def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | None) -> TaskRecord:
-    """Return the record of an attempt that goes out."""
-    if before is None:
-        return TaskRecord(TaskStatus.LIVE, 1, now_ms, reserved=reserved)
-    return replace(
-        before,
-        status=TaskStatus.LIVE,
-        attempt=before.attempt + 1,
-        at_ms=now_ms,
-        due_ms=None,
-        failure=None,
-        reserved=reserved,
-        cause="",
-    )
-
-
-def _over(header: JobHeader, bound: tuple[int, int]) -> str:
-    return (
-        f"the next call may take {bound[0]} tokens and {bound[1]} micro-US-dollars, more than the budget leaves "
-        f"(tokens {header.spec.budget_tokens}, micro-US-dollars {header.spec.budget_microusd})"
-    )
-
-
-def not_after_ms(turn: Turn, record: TaskRecord) -> int:
-    """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
-    limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.spec.deadline_ms
-    return limit if deadline is None else min(limit, deadline)
 
 
 def node_items(turn: Turn, step: Step, node: int) -> list[Any]:

@@ -22,7 +22,7 @@ from headrace.orchestrator.core.values import walked
 from headrace.orchestrator.core.view import Limits
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import AttemptNote, Failure, JobStatus
+from headrace.schemas.messages import AttemptNote, Failure, JobStatus, Result
 
 MAX_HISTORY = 10
 MAX_NOTE = 200
@@ -38,7 +38,14 @@ _SILENT = (ErrorKind.CANCELLED, ErrorKind.DEADLINE_EXCEEDED, ErrorKind.BUDGET_EX
 
 
 def attempt_failed(
-    turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failure, *, cause: str, jitter: float, worker: str = ""
+    turn: Turn,
+    task_id: TaskId,
+    record: TaskRecord,
+    failure: Failure,
+    *,
+    cause: str,
+    jitter: float,
+    report: Result | None = None,
 ) -> None:
     """Decide what follows a failed attempt whose money is booked already.
 
@@ -46,16 +53,19 @@ def attempt_failed(
         record: the task as it was while the attempt was out; its `owed` already names the attempt where it must.
         cause: why it was interrupted, where it was.
         jitter: in [0, 1).
-        worker: who reported it, for the history.
+        report: the result that told of it; None where the orchestrator found out by itself.
     """
     graph_step = turn.graph.step(task_id.step)
     if is_over(turn, graph_step):
         _end_called_off(turn, graph_step, task_id, record, failure)
         return
     pool = pool_of(turn, graph_step, task_id.index, record)
-    record = _noted(record, failure, at_ms=turn.now_ms, pool=pool, worker=worker)
+    record = _noted(record, failure, at_ms=turn.now_ms, pool=pool, worker=report.worker if report is not None else "")
     rules = retry_of(turn, graph_step, task_id.index)
     wait = _wait_ms(turn, rules, record := _counted(record, failure, cause), failure, jitter)
+    if graph_step.tool is not None and not graph_step.tool.repeatable and (report is None or report.unconfirmed):
+        # Once too often is worse than not at all, and only the service knows: nobody here decides for it.
+        wait, failure = None, _doubtful(failure, graph_step.tool.name)
     if wait is None:
         _give_up(turn, graph_step, task_id, record, failure)
     else:
@@ -172,6 +182,11 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
     if task is not None and isinstance(walked(turn, graph_step).then, Failed):
         # A script that goes on without an answer needs nobody to look at it.
         turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
+
+
+def _doubtful(failure: Failure, tool: str) -> Failure:
+    message = f"nobody knows whether {tool} did it, and it is not declared idempotent, so it is not asked again"
+    return failure.model_copy(update={"message": f"{message}: {failure.message}"[:1_000]})
 
 
 def _end_called_off(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, failure: Failure) -> None:

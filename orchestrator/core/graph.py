@@ -28,6 +28,7 @@ from headrace.orchestrator.core.steps import (
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import WorkflowInvalid
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
 
 MAX_WORKFLOW_BYTES = 262_144
 """Of the canonical text: it is one record on ``state``, and larger texts belong into the input."""
@@ -109,13 +110,18 @@ class Graph:
 
 
 def compile_workflow(
-    document: Mapping[str, Any], *, pools: Mapping[str, Pool] | None, lines: Mapping[str, int] | None = None
+    document: Mapping[str, Any],
+    *,
+    pools: Mapping[str, Pool] | None,
+    tools: Mapping[str, ToolSpec] | None = None,
+    lines: Mapping[str, int] | None = None,
 ) -> Graph:
     """Check a workflow as a whole and compile it.
 
     Args:
         document: the workflow, as read from YAML or JSON.
         pools: the pools there are; None leaves them unchecked (a console without a pools file).
+        tools: the tools there are; None leaves them unchecked.
         lines: the line of each path of the document, for the problems.
 
     Raises:
@@ -128,7 +134,7 @@ def compile_workflow(
         raise WorkflowInvalid(name, problems.found)
     read = read_document(document, problems)
     scope = Scope(tuple(read.raw_steps), problems)
-    steps, needs = _compile_steps(read, StepCompiler(scope, pools))
+    steps, needs = _compile_steps(read, StepCompiler(scope, pools, tools))
     output = read.output if read.output is not None else _last_step(read)
     output_needs = scope.structure("output", output)
     order = _order(tuple(steps), needs, problems)

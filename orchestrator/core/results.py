@@ -63,16 +63,17 @@ def _settle(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, jit
     failure, done = result.failure, record
     if failure is None:
         done, failure = _keep_output(turn, record, result)
+    settled = result
     if failure is not None and failure.kind is ErrorKind.INTERRUPTED:
-        result = result.model_copy(update={"unconfirmed": True})  # Also from a worker that does not know the word yet.
-    turn.header = budget.settle(turn.header, record.reserved, result, pool=pool, ended=failure is None)
+        settled = result.model_copy(update={"unconfirmed": True})  # Also from a worker that does not know the word yet.
+    turn.header = budget.settle(turn.header, record.reserved, settled, pool=pool, ended=failure is None)
     if failure is None:
         _succeed(turn, graph_step, task_id, done, was=record.status)
         return
     # A worker that was taken for dead may still send its answer.
     interrupted = failure.kind is ErrorKind.INTERRUPTED
     record = with_owed(record, pool) if interrupted else replace(record, reserved=None)
-    attempt_failed(turn, task_id, record, failure, cause=result.cause, jitter=jitter, worker=result.worker)
+    attempt_failed(turn, task_id, record, failure, cause=result.cause, jitter=jitter, report=result)
 
 
 def _late(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, owed: Owed) -> None:

@@ -26,10 +26,14 @@ from headrace.orchestrator.core.steps import (
     StepKind,
     WaitPlan,
 )
+from headrace.orchestrator.core.tool_compiler import compile_tool
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
 from headrace.schemas.workflow import (
+    CALLS,
     KINDS,
     PATTERNS,
     AtLeast,
@@ -54,6 +58,8 @@ class StepCompiler:
     """The names there are, and where problems go."""
     pools: Mapping[str, Pool] | None
     """The pools there are; None leaves them unchecked."""
+    tools: Mapping[str, ToolSpec] | None
+    """The tools there are; None leaves them unchecked."""
 
     def compile(self, name: str, spec: StepSpec, raw: Any) -> tuple[Step | None, tuple[str, ...]]:
         """Return the step (None where it has no kind) and the steps that it refers to."""
@@ -69,6 +75,11 @@ class StepCompiler:
             local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
             llm, more = calls.llm(f"{path}.llm", spec.llm, local)
             needs += more
+        tool: ToolPlan | None = None
+        if spec.tool is not None:
+            each = ("item", "index") if kind is StepKind.FOR_EACH else ()
+            tool, more = compile_tool(self.scope, self.tools, f"{path}.tool", spec.tool, each)
+            needs += more
         script, more = compile_script(calls, path, spec)
         needs += more
         if spec.when is not None:
@@ -82,6 +93,7 @@ class StepCompiler:
             kind=kind,
             source=source,
             llm=llm,
+            tool=tool,
             script=script,
             when=spec.when,
             split=split,
@@ -103,11 +115,12 @@ class StepCompiler:
 
     def _kind(self, path: str, spec: StepSpec) -> StepKind | None:
         present = [kind for kind in KINDS if getattr(spec, kind) is not None]
-        leading = [kind for kind in present if kind != "llm"]
+        leading, calls = [kind for kind in present if kind not in CALLS], [kind for kind in present if kind in CALLS]
         if not present:
             self._problem(path, f"a step needs one of {', '.join(('llm', *OTHERS[:-1]))} or {OTHERS[-1]}")
             return None
-        if len(leading) > 1 or (leading and leading[0] not in ("for_each", "reduce") and "llm" in present):
+        alone = not leading or leading[0] in ("for_each", "reduce")
+        if len(leading) > 1 or len(calls) > 1 or (calls and not alone) or present == ["reduce", "tool"]:
             self._problem(path, f"{' and '.join(present)} do not go together in one step")
             return None
         return StepKind((leading or present)[0])
@@ -115,8 +128,8 @@ class StepCompiler:
     def _check_options(self, path: str, spec: StepSpec, kind: StepKind) -> None:
         """Options that would be ignored are problems: their author expects them to act."""
         given = spec.model_fields_set
-        if kind is StepKind.FOR_EACH and spec.llm is None:
-            self._problem(path, "for_each needs llm: what to do with each item")
+        if kind is StepKind.FOR_EACH and spec.llm is None and spec.tool is None:
+            self._problem(path, "for_each needs llm or tool: what to do with each item")
         if kind is StepKind.REDUCE:
             self._check_reduce(path, spec)
         elif "reducer" in given or "fan_in" in given:
@@ -124,7 +137,7 @@ class StepCompiler:
         if "require" in given and kind is not StepKind.FOR_EACH:
             self._problem(f"{path}.require", "require belongs to for_each, which has many items")
         for option in _TASK_OPTIONS:
-            if option in given and spec.llm is None and kind.value not in PATTERNS:
+            if option in given and spec.llm is None and spec.tool is None and kind.value not in PATTERNS:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.wait is not None and "on_error" in given:
             self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")

@@ -12,6 +12,8 @@ from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.template_uses import texts_of
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.schemas.errors import ErrorKind
 
 __all__ = [
@@ -44,6 +46,7 @@ class StepKind(StrEnum):
     VOTE = "vote"
     WAIT = "wait"
     REFINE = "refine"
+    TOOL = "tool"
 
 
 class KeyRule(StrEnum):
@@ -176,6 +179,8 @@ class Step:
     """Where its items come from; for `for_each` and `reduce` only."""
     llm: LlmPlan | None = None
     """The call it makes; None for `split`, for pure reducers, and for scripted steps."""
+    tool: ToolPlan | None = None
+    """The tool it calls, once or for each item."""
     script: Script | None = None
     """What a scripted step does: its tasks and their calls are decided as it goes (`core.scripts`)."""
     when: str | None = None
@@ -208,7 +213,7 @@ class Step:
     @property
     def makes_tasks(self) -> bool:
         """Whether it needs workers; the others are computed where they stand."""
-        return self.llm is not None or self.script is not None
+        return self.llm is not None or self.script is not None or self.tool is not None
 
     @property
     def calls(self) -> tuple[LlmPlan, ...]:
@@ -229,5 +234,7 @@ class Step:
                 yield message.content
         if self.script is not None:
             yield from self.script.conditions
+        if self.tool is not None:
+            yield from texts_of(self.tool.arguments)
         if self.when is not None:
             yield self.when

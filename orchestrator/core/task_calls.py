@@ -22,7 +22,14 @@ def pool_of(turn: Turn, step: Step, index: int, record: TaskRecord | None) -> st
     """Return the pool of a task: the call's, unless an operator sent the task to another."""
     if record is not None and record.edit is not None and record.edit.pool:
         return record.edit.pool
-    return step.llm.pool if step.llm is not None else call_of(turn, step, index).llm.pool
+    return plain_pool(step) or call_of(turn, step, index).llm.pool
+
+
+def plain_pool(step: Step) -> str | None:
+    """Return the one pool to which all tasks of a step go; None of a scripted step."""
+    if step.llm is not None:
+        return step.llm.pool
+    return step.tool.pool if step.tool is not None else None
 
 
 def retry_of(turn: Turn, step: Step, index: int) -> RetryRules:

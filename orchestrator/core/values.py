@@ -119,7 +119,7 @@ def _value(turn: Turn, step: Step) -> Any:
     match step.kind:
         case StepKind.SPLIT:
             return split_items(turn, step)
-        case StepKind.LLM:
+        case StepKind.LLM | StepKind.TOOL:
             return task_value(turn, step, 0)
         case StepKind.FOR_EACH:
             return gathered(turn, step)
@@ -224,7 +224,7 @@ def streams(turn: Turn, step: Step) -> bool:
 
     True where the source is a fan-out and no template of the step reads the source as a whole.
     """
-    if step.source is None or step.source.step is None or step.llm is None:
+    if step.source is None or step.source.step is None or not step.makes_tasks:
         return False
     values = turn.view.memo.values
     key = f"streams/{step.name}"

@@ -126,9 +126,10 @@ class Encoder:
         if topic is None:
             raise Unwritable(f"pool {task.pool!r} has no task topic", "add it to the pools file", kind="unknown_pool")
         value = encode(task) if effect.form is None else effect.form.encode(task)
-        if len(value) > self._inline_bytes and task.call is not None and self._objects is not None:
-            stored = self._objects.put(encode(task.call))
-            value = encode(task.model_copy(update={"call": None, "call_ref": stored}))
+        call = task.call or task.tool
+        if len(value) > self._inline_bytes and call is not None and self._objects is not None:
+            stored = self._objects.put(encode(call))
+            value = encode(task.model_copy(update={"call": None, "tool": None, "call_ref": stored}))
         headers = task_headers(task)
         headers.extend(effect.trace)
         return self._checked(Record(topic, effect.key.encode(), value, None, headers, ref))
