@@ -21,7 +21,7 @@ from headrace.orchestrator.core.template_uses import names_read, texts_of
 from headrace.orchestrator.core.templates import RenderError, evaluate, references
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.waits import waited_value
-from headrace.orchestrator.core.work import EVENT_WORK, Work
+from headrace.orchestrator.core.work import CONDITION_WORK, Work
 from headrace.schemas.errors import ErrorKind, IllegalTransition
 from headrace.schemas.submission import MAX_ITEMS
 
@@ -75,12 +75,17 @@ def evaluated(turn: Turn, step: Step, template: str, names: Mapping[str, Any]) -
         RenderError: it cannot be evaluated.
     """
     context = {**_context(turn, step.needs, names_read((template,))), **names}
-    return evaluate(template, context, step=step.name, work=Work(EVENT_WORK))
+    return evaluate(template, context, step=step.name, work=Work(CONDITION_WORK))
 
 
 def walked(turn: Turn, step: Step) -> Walk:
-    """Return where a scripted step stands; see `scripts.walk.walk` for what it raises."""
-    return walk(turn, step, partial(evaluated, turn, step))
+    """Return where a scripted step stands, walked once for what its records are; see `walk` for what it raises."""
+    state = turn.step_state(step.name)
+    seen = (state.total, [turn.task(step.name, index) for index in range(state.next)])
+    kept = turn.walks.get(step.name)
+    if kept is None or kept[0] != seen:
+        kept = turn.walks[step.name] = (seen, walk(turn, step, partial(evaluated, turn, step)))
+    return kept[1]
 
 
 def output_context(turn: Turn) -> dict[str, Any]:

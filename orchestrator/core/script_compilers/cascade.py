@@ -12,6 +12,8 @@ from headrace.orchestrator.core.scripts.plans import CascadePlan, Tier
 from headrace.schemas.workflow_patterns import CascadeSpec, JudgeSpec
 
 MAX_SIDE_BY_SIDE = 8
+MAX_CALLS = 64
+"""Of one cascade: with every event its step is walked over all of them."""
 
 
 def cascade(calls: CallCompiler, path: str, spec: CascadeSpec) -> tuple[CascadePlan, Needs]:
@@ -43,6 +45,8 @@ def cascade(calls: CallCompiler, path: str, spec: CascadeSpec) -> tuple[CascadeP
         judge=judge,
         judge_at_least=accept.judge.at_least if accept.judge is not None else 0.0,
     )
+    if plan.most_calls > MAX_CALLS:
+        calls.scope.problems.add(path, f"it may make {plan.most_calls} calls; at most {MAX_CALLS} can be")
     return plan, needs
 
 

@@ -216,6 +216,7 @@ def never(task: Task) -> Result:
         (cascade({"agreement": {"at_least": 2}}), "1 answers cannot have 2 that agree"),
         (cascade({"judge": {**JUDGE["judge"], "prompt": "{{ anser }}"}}), "did you mean 'answer'?"),
         (cascade({"judge": {**JUDGE["judge"], "output": {}}}), "leave output out"),
+        (cascade({"agreement": {"at_least": 2, "samples": 16}}, pools=["small"] * 6 + ["large"]), "may make 97 calls"),
         (cascade({"schema": {"type": "objct"}}), "steps.s.cascade.accept.schema: not a valid JSON Schema"),
         (cascade({"confidnce": 1}), "unknown key 'confidnce' (did you mean 'confidence'?)"),
         (cascade({"agreement": {"at_least": 2, "samples": 2, "compare": "answer"}}), "one expression"),

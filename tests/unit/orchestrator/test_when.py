@@ -75,6 +75,15 @@ def test_a_condition_that_cannot_be_evaluated_fails_the_job() -> None:
 
 
 @pytest.mark.parametrize(
+    "condition", ["{{ range(90000) | list | length > 1 }}", "{{ (input.words * 50000) | join | length > 1 }}"]
+)
+def test_a_condition_that_works_too_hard_fails_the_job_and_stops_nothing(condition: str) -> None:
+    outcome = ran({"llm": LLM, "when": condition}).outcome("j")
+    assert outcome.status is JobStatus.FAILED
+    assert outcome.reason in (ErrorKind.TOO_LARGE, ErrorKind.INVALID_INPUT)
+
+
+@pytest.mark.parametrize(
     ("condition", "part"),
     [
         ("yes", "one expression in {{ }} is needed"),
