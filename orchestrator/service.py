@@ -170,7 +170,9 @@ class Orchestrator:
         self._membership = membership = Membership(member_config(settings, slot), assignment)
         sizes = max_message_bytes(admin, settings, names)
         inline = settings.objects.inline_bytes
-        encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads)
+        encoder = Encoder(
+            topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads, partitions=settings.topics.partitions
+        )
         intake = make_intake(settings, sizes.get(topics.jobs))
         decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self.working)
         by = process_name(slot)

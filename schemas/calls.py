@@ -123,6 +123,19 @@ class Failure(Message):
     """The provider's own wish, in milliseconds."""
 
 
+class Nested(Message):
+    """What a nested job's receipt adds to its parent's beside usage and cost."""
+
+    attempts: Count = 0
+    """Attempts of its tasks."""
+    unconfirmed_attempts: Count = 0
+    """Of these, those of which nobody knows whether the provider did and billed them."""
+    unconfirmed_tokens: Count = 0
+    """What these may have used at most."""
+    unconfirmed_microusd: Count = 0
+    """What these may have cost at most."""
+
+
 class Result(Message):
     """What became of one attempt, on ``results``."""
 
@@ -162,6 +175,8 @@ class Result(Message):
     """The call was begun and nobody knows whether the provider did it and billed it."""
     cause: Literal["", "kill", "stop"] = ""
     """Why an ``interrupted`` attempt ended: its worker died, or stopped."""
+    nested: Nested | None = None
+    """Of a task that is a nested job; no worker sends it."""
     journalled: bool = False
     """Answered from the journal of an earlier delivery, without a call."""
 

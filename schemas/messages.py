@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
-from headrace.schemas.calls import Attempt, ChatMessage, Failure, LlmCall, Result, Task, ToolCall, Usage
+from headrace.schemas.calls import Attempt, ChatMessage, Failure, LlmCall, Nested, Result, Task, ToolCall, Usage
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
 from headrace.schemas.outcomes import (
     Event,
@@ -23,7 +23,7 @@ from headrace.schemas.outcomes import (
     StepReceipt,
     Unconfirmed,
 )
-from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, Redrive, Submission
+from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, ParentRef, Redrive, Submission
 
 __all__ = [
     "Attempt",
@@ -37,6 +37,7 @@ __all__ = [
     "Failure",
     "JobStatus",
     "ItemsPart",
+    "Nested",
     "ItemsRef",
     "Lane",
     "LlmCall",
@@ -45,6 +46,7 @@ __all__ = [
     "ObjectRef",
     "Origin",
     "Outcome",
+    "ParentRef",
     "PatternReceipt",
     "PoolReceipt",
     "Receipt",

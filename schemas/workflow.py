@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
+from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
 from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
@@ -21,7 +22,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "saga", "workflow"),
+        *("agent", "cache", "plan", "saga"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -33,8 +34,8 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 
 PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine")
 """Steps that decide as they go which calls they make."""
-CALLS: tuple[str, ...] = ("llm", "tool")
-"""One call; both go with `for_each` too, `llm` also with `reduce`."""
+CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
+"""One call; all go with `for_each` too, `llm` also with `reduce`."""
 KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "wait", *PATTERNS, *CALLS)
 """What makes a step."""
 
@@ -94,6 +95,8 @@ class StepSpec(Closed):
     """The model call; once, for each item, or for each node of the reducing tree."""
     tool: ToolCallSpec | None = None
     """The call of a tool; once, or for each item."""
+    workflow: NestedSpec | None = None
+    """Another workflow, as a job of its own; once, or for each item."""
     split: SplitSpec | None = None
     """Cuts a text into items."""
     for_each: str | None = None

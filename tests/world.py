@@ -11,8 +11,16 @@ from hashlib import sha256
 from typing import Any
 
 from headrace.orchestrator.core.acceptance import submission_hash
-from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, StoreObject
+from headrace.orchestrator.core.effects import (
+    AnswerParent,
+    DispatchTask,
+    Effect,
+    EmitOutcome,
+    StoreObject,
+    SubmitNested,
+)
 from headrace.orchestrator.core.events import (
+    CancelRequested,
     ClosingResumed,
     DispatchGranted,
     Event,
@@ -27,6 +35,7 @@ from headrace.orchestrator.core.record_codec import decode_record, encode_record
 from headrace.orchestrator.core.state import Decision, JobHeader, Phase, StateRecord, job_key
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView, Limits
 from headrace.orchestrator.core.window import DispatchWindow
+from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ContractError, DependencyUnavailable
 from headrace.schemas.messages import ItemsPart, ItemsRef, ObjectRef, Outcome, Result, Submission, Task, Usage
 from headrace.schemas.object_keys import claim_check
@@ -81,6 +90,8 @@ class World:
         """Dispatched, not yet answered."""
         self.dispatched: list[Task] = []
         self.effects: list[Effect] = []
+        self.posted: list[SubmitNested | AnswerParent] = []
+        """Between nested jobs and their parents, on the way."""
         self.touched: list[int] = []
         """Records changed by each decision."""
         self.environment = Environment(
@@ -152,6 +163,8 @@ class World:
             if isinstance(effect, DispatchTask):
                 self.tasks.append(effect.task)
                 self.dispatched.append(effect.task)
+            if isinstance(effect, SubmitNested | AnswerParent):
+                self.posted.append(effect)
         self.stand(job_id)
         return decision
 
@@ -183,7 +196,9 @@ class World:
         """Deal, answer and fire timers until nothing is left to do; then close what is over."""
         while True:
             self.deal()
-            if self.tasks:
+            if self.posted:
+                self.deliver(shuffle.randrange(len(self.posted)) if shuffle else 0, repeat=repeat)
+            elif self.tasks:
                 place = shuffle.randrange(len(self.tasks)) if shuffle else 0
                 result = answer(self.tasks.pop(place))
                 self.result(result)
@@ -192,6 +207,24 @@ class World:
             elif not self._fire_next_timer():
                 break
         self.close()
+
+    def deliver(self, place: int = 0, *, repeat: bool = False) -> None:
+        """Let a nested job or its answer arrive; of those for one job the first, as on a partition."""
+        job = self._addressee(self.posted[place])
+        effect = self.posted.pop(next(at for at, each in enumerate(self.posted) if self._addressee(each) == job))
+        for _ in range(1 + repeat):
+            if isinstance(effect, AnswerParent):
+                self.result(decode(Result, encode(effect.result)))
+                continue
+            submission = decode(Submission, encode(effect.submission))
+            event: Event = CancelRequested(self.now_ms)
+            if submission.type == "job":
+                event = JobSubmitted(submission, submission_hash(submission), self.now_ms, effect.trace)
+            self.take(effect.job_id, event)
+
+    @staticmethod
+    def _addressee(effect: SubmitNested | AnswerParent) -> str:
+        return effect.job_id if isinstance(effect, SubmitNested) else effect.parent_id
 
     def _fire_next_timer(self) -> bool:
         """Let the next waiting retry go out; deadlines and markers are the test's own business."""

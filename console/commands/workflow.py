@@ -112,6 +112,9 @@ def describe(step: Step) -> str:
     source = (step.source.step or "an expression") if step.source else ""
     if step.reducer is not None:
         return f"reduce {source} with {step.reducer}"
+    if step.nested is not None:
+        over = f"for_each {source}: " if step.source is not None else ""
+        return f"{over}workflow {step.nested.ref}"
     if step.tool is not None:
         return f"for_each {source}: tool {step.tool.name}" if step.source is not None else f"tool {step.tool.name}"
     pool = step.llm.pool if step.llm else ""

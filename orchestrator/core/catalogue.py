@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.orchestrator.core.acceptance import parse_workflow_ref
 from headrace.orchestrator.core.graph import Graph, compile_workflow
+from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs
 from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.workflow_ref import parse_workflow_ref
 from headrace.orchestrator.core.workflow_text import read_workflow
 from headrace.schemas.errors import ConfigError, HeadraceError, Problem, WorkflowInvalid
 from headrace.schemas.pools import Pool
@@ -139,6 +140,23 @@ def build_catalogue(
             continue
         files.setdefault(graph.ref, file)
         found.setdefault(graph.name, {})[graph.version] = graph
+    catalogue = WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})
+    problems += _nesting_problems(catalogue, files)
     if problems:
         raise WorkflowsInvalid(problems)
-    return WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})
+    return catalogue
+
+
+def _nesting_problems(catalogue: WorkflowCatalogue, files: Mapping[str, str]) -> Iterator[FileProblem]:
+    """Look for workflows that nest what is not there, or too deeply; a circle is too deep."""
+
+    def find(workflow: str | dict[str, Any]) -> Graph:
+        if isinstance(workflow, str):
+            return catalogue.resolve_graph(workflow)
+        return compile_workflow(workflow, pools=None)
+
+    for ref, file in files.items():
+        try:
+            list(nested_graphs(catalogue.resolve_graph(ref), find))
+        except NestingInvalid as error:
+            yield FileProblem(file, Problem("steps", error.message))

@@ -11,6 +11,7 @@ from headrace.orchestrator.core.context import is_plainly_small, surely_too_long
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.nested_dispatch import NestedSender
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.scripts.run import Call
@@ -169,8 +170,10 @@ def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task |
         return None
 
 
-def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender:
+def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender | NestedSender:
     """Return what sends a task on its way: in a plain step all of a grant."""
+    if step.nested is not None:
+        return NestedSender(turn, step, step.nested, before)
     if step.tool is not None:
         return ToolSender(turn, step, step.tool, before)
     return _Sender(turn, step, before, call_of(turn, step, index))

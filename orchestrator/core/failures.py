@@ -66,6 +66,8 @@ def attempt_failed(
     if graph_step.tool is not None and not graph_step.tool.repeatable and (report is None or report.unconfirmed):
         # Once too often is worse than not at all, and only the service knows: nobody here decides for it.
         wait, failure = None, _doubtful(failure, graph_step.tool.name)
+    if graph_step.nested is not None and not _asked_for(rules, failure):
+        wait = None  # Its own tasks were tried again already: all of it once more only where the step says so.
     if wait is None:
         _give_up(turn, graph_step, task_id, record, failure)
     else:
@@ -182,6 +184,10 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
     if task is not None and isinstance(walked(turn, graph_step).then, Failed):
         # A script that goes on without an answer needs nobody to look at it.
         turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
+
+
+def _asked_for(rules: RetryRules, failure: Failure) -> bool:
+    return failure.kind in rules.on or (rules.general.attempts is not None and failure.kind is not ErrorKind.CANCELLED)
 
 
 def _doubtful(failure: Failure, tool: str) -> Failure:

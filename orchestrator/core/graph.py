@@ -29,6 +29,7 @@ from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import WorkflowInvalid
 from headrace.schemas.pools import Pool
 from headrace.schemas.tools import ToolSpec
+from headrace.schemas.workflow_nesting import MAX_DEPTH
 
 MAX_WORKFLOW_BYTES = 262_144
 """Of the canonical text: it is one record on ``state``, and larger texts belong into the input."""
@@ -47,6 +48,16 @@ __all__ = [
     "StepKind",
     "compile_workflow",
 ]
+
+
+@dataclass(slots=True)
+class Within:
+    """What workflows that are written out in another share with it."""
+
+    depth: int = 0
+    """How many stand around it."""
+    templates: int = 0
+    """How many templates were compiled: they are counted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ def compile_workflow(
     pools: Mapping[str, Pool] | None,
     tools: Mapping[str, ToolSpec] | None = None,
     lines: Mapping[str, int] | None = None,
+    within: Within | None = None,
 ) -> Graph:
     """Check a workflow as a whole and compile it.
 
@@ -123,6 +135,7 @@ def compile_workflow(
         pools: the pools there are; None leaves them unchecked (a console without a pools file).
         tools: the tools there are; None leaves them unchecked.
         lines: the line of each path of the document, for the problems.
+        within: what it has in common with the workflow that it is written out in.
 
     Raises:
         WorkflowInvalid: with every problem that was found.
@@ -133,10 +146,27 @@ def compile_workflow(
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
     read = read_document(document, problems)
-    scope = Scope(tuple(read.raw_steps), problems)
-    steps, needs = _compile_steps(read, StepCompiler(scope, pools, tools))
+    within = within or Within()
+    scope = Scope(tuple(read.raw_steps), problems, within.templates)
+
+    def inline(path: str, written: dict[str, Any]) -> Graph | None:
+        if within.depth == MAX_DEPTH:
+            problems.add(path, f"workflows nest deeper than {MAX_DEPTH}")
+            return None
+        below = Within(within.depth + 1, scope.templates)
+        try:
+            return compile_workflow(written, pools=pools, tools=tools, within=below)
+        except WorkflowInvalid as error:
+            for problem in error.problems:
+                problems.add(f"{path}.{problem.path}", problem.message)
+            return None
+        finally:
+            scope.templates = below.templates
+
+    steps, needs = _compile_steps(read, StepCompiler(scope, pools, tools, inline))
     output = read.output if read.output is not None else _last_step(read)
     output_needs = scope.structure("output", output)
+    within.templates = scope.templates
     order = _order(tuple(steps), needs, problems)
     _check_sources(steps, problems)
     _check_signals(steps, problems)
@@ -235,6 +265,8 @@ def _check_signals(steps: Mapping[str, Step], problems: Problems) -> None:
 
 
 def _may_be_list(step: Step) -> bool:
+    if step.nested is not None:
+        return True  # What it comes to is known when it runs; the engine looks again.
     if step.wait is not None:
         return _may_give_list(step.wait.schema)
     if step.yields_list or step.reducer in ("concat", "majority"):

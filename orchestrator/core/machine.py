@@ -162,14 +162,18 @@ def standing(view: JobView) -> Standing | None:
     return Standing(header.spec.tenant, header.spec.lane, header.spec.priority, tuple(demands))
 
 
-def channel_of(view: JobView, step: str, index: int, record: TaskRecord) -> tuple[str, str, int]:
+def channel_of(view: JobView, step: str, index: int, record: TaskRecord) -> tuple[str, str, int] | None:
     """Return the pool and the lane that a task of a running job went to, and how long its call may take, in ms.
+
+    None of a nested job: it ends by itself, and says so in the transaction in which it does.
 
     Raises:
         IllegalTransition: the job does not run.
     """
     turn = Turn(view, 0)
     graph_step = turn.graph.step(step)
+    if graph_step.nested is not None:
+        return None
     pool = pool_of(turn, graph_step, index, record)
     timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
     return pool, turn.header.spec.lane, timeout_ms

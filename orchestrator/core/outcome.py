@@ -8,6 +8,9 @@ from typing import Any
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
 from headrace.orchestrator.core.kept_signal import signal_key
+from headrace.orchestrator.core.nested_answer import answer_parent, as_parent
+from headrace.orchestrator.core.nested_dispatch import cancel_nested
+from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed, Finished
 from headrace.orchestrator.core.so_far import so_far
@@ -87,7 +90,9 @@ def end_job(
         order = Control(subject=f"job/{header.spec.job_id}", action="cancel", at_ms=turn.now_ms, reason=status.value)
         turn.effect(PublishControl(order.subject, order))
     trace = tuple((name, text.encode()) for name, text in header.spec.trace)
-    _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace)
+    parent = header.spec.parent
+    _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace, parent=parent)
+    cancel_nested(turn)
     turn.header = replace(header, phase=Phase.CLOSING)
     turn.announce("job.finished", status=status.value)
 
@@ -107,7 +112,8 @@ def refuse_job(turn: Turn, event: JobSubmitted | JobRefused, kind: ErrorKind, me
         finished_at_ms=turn.now_ms,
     )
     trace = event.trace if isinstance(event, JobSubmitted) else ()
-    _publish(turn, outcome, event.content_hash, cancelled=False, trace=trace)
+    parent = as_parent(submission.parent) if submission else None
+    _publish(turn, outcome, event.content_hash, cancelled=False, trace=trace, parent=parent)
     turn.announce("job.rejected", reason=kind.value)
 
 
@@ -126,6 +132,11 @@ def end_unknown(turn: Turn, message: str) -> None:
     turn.announce("job.finished", status=outcome.status.value)
 
 
+def marker_outcome(marker: Marker) -> Outcome:
+    """Return the outcome that a marker keeps."""
+    return Outcome.model_validate_json(marker.outcome)
+
+
 def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], ...]) -> None:
     """Answer a repeated submission with the first outcome, byte for byte."""
     value = marker.outcome.encode()
@@ -133,7 +144,13 @@ def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], .
 
 
 def _publish(
-    turn: Turn, outcome: Outcome, content_hash: str, *, cancelled: bool, trace: tuple[tuple[str, bytes], ...]
+    turn: Turn,
+    outcome: Outcome,
+    content_hash: str,
+    *,
+    cancelled: bool,
+    trace: tuple[tuple[str, bytes], ...],
+    parent: Parent | None = None,
 ) -> None:
     limits = turn.environment.limits
     value = encode(outcome)
@@ -154,7 +171,10 @@ def _publish(
         marker_key(turn.job_id),
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
-    turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+    if parent is None:
+        turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+    else:
+        answer_parent(turn, parent, outcome, trace)
 
 
 def _so_far_apart(turn: Turn, outcome: Outcome) -> Outcome:
@@ -196,6 +216,8 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
     """
     found: list[FailedItem] = []
     total = 0
+    graph = turn.graph_or_none
+    nested = [step.name for step in graph.steps if step.nested is not None] if graph is not None else []
     for name, state in turn.header.steps:
         total += state.failed
         if not state.failed:
@@ -206,7 +228,7 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
             record = turn.task(name, index)
             if record is None or record.status is not TaskStatus.FAILED or record.failure is None:
                 continue
-            if record.failure.kind is ErrorKind.CANCELLED:
+            if record.failure.kind is ErrorKind.CANCELLED and name not in nested:
                 total -= 1  # A script called it off, since it had its answer.
                 continue
             found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))

@@ -89,7 +89,7 @@ def _start(turn: Turn, step: Step) -> None:
 def _total(turn: Turn, step: Step) -> int:
     """Return how many tasks a step has (for a split: how many items)."""
     match step.kind:
-        case StepKind.LLM | StepKind.TOOL | StepKind.WAIT:
+        case StepKind.LLM | StepKind.TOOL | StepKind.WORKFLOW | StepKind.WAIT:
             return 1
         case StepKind.SPLIT:
             items = split_items(turn, step)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
@@ -154,6 +155,7 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
         "budget": [spec.budget_microusd, spec.budget_tokens],
         "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
         "close": [header.close_step, header.close_index],
+        **({"parent": [parent.task_id, parent.attempt, parent.depth]} if (parent := spec.parent) else {}),
     }
 
 
@@ -258,6 +260,7 @@ def _spec(plain: dict[str, Any]) -> JobSpec:
         trace=tuple(plain["trace"].items()),
         budget_microusd=plain["budget"][0],
         budget_tokens=plain["budget"][1],
+        parent=Parent(*plain["parent"]) if "parent" in plain else None,
     )
 
 

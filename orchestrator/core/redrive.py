@@ -52,6 +52,8 @@ def _refusal(turn: Turn, step: Step, index: int, event: TaskRedriven, record: Ta
     """Return why a redrive cannot be: another pool or prompt must hold what the step's own had to hold."""
     pool = event.pool or pool_of(turn, step, index, record)
     environment = turn.environment
+    if step.nested is not None:
+        return "a nested job is not sent back: redrive its own tasks while it runs, or submit the job anew"
     if not step.makes_tasks or pool not in environment.pools:
         return f"unknown pool {pool[:80]!r}"
     if turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL and pool in environment.public_pools:

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
@@ -173,6 +174,8 @@ class JobSpec:
     trace: tuple[tuple[str, str], ...] = ()
     budget_microusd: int | None = None
     budget_tokens: int | None = None
+    parent: Parent | None = None
+    """Of a nested job: the task that it is the work of."""
 
 
 @value_object(frozen=True, slots=True)

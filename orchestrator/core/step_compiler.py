@@ -10,6 +10,8 @@ from typing import Any
 from headrace.orchestrator.core.aggregate import REDUCERS
 from headrace.orchestrator.core.call_compiler import CallCompiler
 from headrace.orchestrator.core.document import check_schema_at
+from headrace.orchestrator.core.nested_compiler import CompileInline, compile_nested
+from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
@@ -60,6 +62,8 @@ class StepCompiler:
     """The pools there are; None leaves them unchecked."""
     tools: Mapping[str, ToolSpec] | None
     """The tools there are; None leaves them unchecked."""
+    inline: CompileInline
+    """Compiles a workflow that is written out as a step."""
 
     def compile(self, name: str, spec: StepSpec, raw: Any) -> tuple[Step | None, tuple[str, ...]]:
         """Return the step (None where it has no kind) and the steps that it refers to."""
@@ -80,6 +84,11 @@ class StepCompiler:
             each = ("item", "index") if kind is StepKind.FOR_EACH else ()
             tool, more = compile_tool(self.scope, self.tools, f"{path}.tool", spec.tool, each)
             needs += more
+        nested: NestedPlan | None = None
+        if spec.workflow is not None:
+            each = ("item", "index") if kind is StepKind.FOR_EACH else ()
+            nested, more = compile_nested(self.scope, f"{path}.workflow", spec.workflow, each, self.inline)
+            needs += more
         script, more = compile_script(calls, path, spec)
         needs += more
         if spec.when is not None:
@@ -94,6 +103,7 @@ class StepCompiler:
             source=source,
             llm=llm,
             tool=tool,
+            nested=nested,
             script=script,
             when=spec.when,
             split=split,
@@ -120,7 +130,12 @@ class StepCompiler:
             self._problem(path, f"a step needs one of {', '.join(('llm', *OTHERS[:-1]))} or {OTHERS[-1]}")
             return None
         alone = not leading or leading[0] in ("for_each", "reduce")
-        if len(leading) > 1 or len(calls) > 1 or (calls and not alone) or present == ["reduce", "tool"]:
+        if (
+            len(leading) > 1
+            or len(calls) > 1
+            or (calls and not alone)
+            or (leading == ["reduce"] and calls not in ([], ["llm"]))
+        ):
             self._problem(path, f"{' and '.join(present)} do not go together in one step")
             return None
         return StepKind((leading or present)[0])
@@ -128,16 +143,17 @@ class StepCompiler:
     def _check_options(self, path: str, spec: StepSpec, kind: StepKind) -> None:
         """Options that would be ignored are problems: their author expects them to act."""
         given = spec.model_fields_set
-        if kind is StepKind.FOR_EACH and spec.llm is None and spec.tool is None:
-            self._problem(path, "for_each needs llm or tool: what to do with each item")
+        if kind is StepKind.FOR_EACH and all(each is None for each in (spec.llm, spec.tool, spec.workflow)):
+            self._problem(path, "for_each needs llm, tool or workflow: what to do with each item")
         if kind is StepKind.REDUCE:
             self._check_reduce(path, spec)
         elif "reducer" in given or "fan_in" in given:
             self._problem(path, "with and fan_in belong to reduce")
         if "require" in given and kind is not StepKind.FOR_EACH:
             self._problem(f"{path}.require", "require belongs to for_each, which has many items")
+        has_tasks = kind.value in PATTERNS or any((spec.llm, spec.tool, spec.workflow))
         for option in _TASK_OPTIONS:
-            if option in given and spec.llm is None and spec.tool is None and kind.value not in PATTERNS:
+            if option in given and not has_tasks:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.wait is not None and "on_error" in given:
             self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")

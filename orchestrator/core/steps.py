@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
+from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.scripts.plans import Script
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
@@ -47,6 +48,7 @@ class StepKind(StrEnum):
     WAIT = "wait"
     REFINE = "refine"
     TOOL = "tool"
+    WORKFLOW = "workflow"
 
 
 class KeyRule(StrEnum):
@@ -181,6 +183,8 @@ class Step:
     """The call it makes; None for `split`, for pure reducers, and for scripted steps."""
     tool: ToolPlan | None = None
     """The tool it calls, once or for each item."""
+    nested: NestedPlan | None = None
+    """The workflow that it runs as a job of its own, once or for each item."""
     script: Script | None = None
     """What a scripted step does: its tasks and their calls are decided as it goes (`core.scripts`)."""
     when: str | None = None
@@ -213,7 +217,7 @@ class Step:
     @property
     def makes_tasks(self) -> bool:
         """Whether it needs workers; the others are computed where they stand."""
-        return self.llm is not None or self.script is not None or self.tool is not None
+        return any(each is not None for each in (self.llm, self.script, self.tool, self.nested))
 
     @property
     def calls(self) -> tuple[LlmPlan, ...]:
@@ -236,5 +240,7 @@ class Step:
             yield from self.script.conditions
         if self.tool is not None:
             yield from texts_of(self.tool.arguments)
+        if self.nested is not None:
+            yield from self.nested.texts
         if self.when is not None:
             yield self.when

@@ -29,7 +29,9 @@ def plain_pool(step: Step) -> str | None:
     """Return the one pool to which all tasks of a step go; None of a scripted step."""
     if step.llm is not None:
         return step.llm.pool
-    return step.tool.pool if step.tool is not None else None
+    if step.tool is not None:
+        return step.tool.pool
+    return step.nested.pool if step.nested is not None else None
 
 
 def retry_of(turn: Turn, step: Step, index: int) -> RetryRules:

@@ -124,7 +124,7 @@ def _value(turn: Turn, step: Step) -> Any:
     match step.kind:
         case StepKind.SPLIT:
             return split_items(turn, step)
-        case StepKind.LLM | StepKind.TOOL:
+        case StepKind.LLM | StepKind.TOOL | StepKind.WORKFLOW:
             return task_value(turn, step, 0)
         case StepKind.FOR_EACH:
             return gathered(turn, step)
