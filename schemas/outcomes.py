@@ -63,6 +63,8 @@ class PatternReceipt(Message):
     """What the last pool would have cost for the same tokens, less what was spent; negative where it was a loss."""
     saved_calls: int = 0
     """Calls that were not made, since the others had decided."""
+    planned: int = 0
+    """How many tasks a plan had."""
     rounds: int = 0
     """How many drafts were written."""
     accepted: bool | None = None

@@ -13,6 +13,7 @@ from pydantic import Field
 from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
+from headrace.schemas.workflow_plans import PlanSpec
 from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
@@ -22,17 +23,18 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "plan", "saga"),
+        *("agent", "cache", "saga"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
     "route": ("semantic",),
     "branch": ("tool", "workflow"),
+    "allowed": ("tool", "workflow"),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan")
 """Steps that decide as they go which calls they make."""
 CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
 """One call; all go with `for_each` too, `llm` also with `reduce`."""
@@ -109,6 +111,8 @@ class StepSpec(Closed):
     """The smallest model that can do it: pools in order."""
     vote: VoteSpec | None = None
     """One question to several, and one answer of theirs."""
+    plan: PlanSpec | None = None
+    """A model breaks the work down when the step runs."""
     wait: WaitSpec | None = None
     """An outside event, such as a person's approval."""
     after: list[str] = Field(default_factory=list, max_length=MAX_STEPS)

@@ -19,7 +19,7 @@ def draw_pattern(draws: Random, prompt: str, pools: tuple[str, ...]) -> Step:
     def llm(text: str = prompt, **more: Any) -> dict[str, Any]:
         return {"pool": draws.choice(pools), "prompt": text, "max_output_tokens": 8, **more}
 
-    kind = draws.choice((_route, _cascade, _vote, _refine))
+    kind = draws.choice((_route, _cascade, _vote, _refine, _plan))
     step = kind(draws, prompt, pools, llm)
     step["retry"] = {
         "attempts": draws.choice((1, 2, 3)),
@@ -86,11 +86,24 @@ def _refine(draws: Random, prompt: str, pools: tuple[str, ...], llm: Any) -> Ste
     return {"refine": {**refine, "max_rounds": draws.choice((1, 2, 3)), "keep": draws.choice(("last", "best"))}}
 
 
+def _plan(draws: Random, prompt: str, pools: tuple[str, ...], llm: Any) -> Step:
+    allowed = {
+        "look": {"llm": llm("{{ args.instructions }}{{ needs }}")},
+        "count": {"args": {"type": "object", "properties": {"n": {"type": "integer"}}}, "llm": llm("{{ args.n }}")},
+    }
+    bounds = {"max_tasks": draws.choice((1, 2, 4)), "max_depth": draws.choice((1, 2, 3))}
+    return {"plan": {**llm(prompt + "{{ allowed }}"), "allowed": allowed, **bounds}}
+
+
 def answer_to(schema: dict[str, Any], draws: Random) -> Any:
     """Return an answer that holds a schema of the patterns; a score from 0 to 1, a number of few."""
     if "enum" in schema:
         return draws.choice(schema["enum"])
+    if "anyOf" in schema:
+        return answer_to(draws.choice(schema["anyOf"]), draws)
     match schema.get("type"):
+        case "array":
+            return [answer_to(schema["items"], draws) for _ in range(draws.randrange(3))]
         case "object":
             return {name: answer_to(part, draws) for name, part in schema.get("properties", {}).items()}
         case "number":

@@ -19,6 +19,7 @@ _NAMES = {
     "LlmSpec": "llm",
     "RouteSpec": "route",
     "BranchSpec": "branch",
+    "AllowedSpec": "allowed",
     "SplitSpec": "split",
     "RetrySpec": "retry",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
 from headrace.orchestrator.core.script_compilers.cascade import cascade
+from headrace.orchestrator.core.script_compilers.plan import plan
 from headrace.orchestrator.core.script_compilers.refine import refine
 from headrace.orchestrator.core.script_compilers.route import route
 from headrace.orchestrator.core.script_compilers.vote import vote
@@ -21,4 +22,6 @@ def compile_script(calls: CallCompiler, path: str, spec: StepSpec) -> tuple[Scri
         return vote(calls, f"{path}.vote", spec.vote)
     if spec.refine is not None:
         return refine(calls, f"{path}.refine", spec.refine)
+    if spec.plan is not None:
+        return plan(calls, f"{path}.plan", spec.plan)
     return None, ()

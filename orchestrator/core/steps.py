@@ -47,6 +47,7 @@ class StepKind(StrEnum):
     VOTE = "vote"
     WAIT = "wait"
     REFINE = "refine"
+    PLAN = "plan"
     TOOL = "tool"
     WORKFLOW = "workflow"
 

@@ -184,4 +184,47 @@ class RefinePlan:
         return 2 * self.max_rounds
 
 
-Script = RoutePlan | CascadePlan | VotePlan | RefinePlan
+@dataclass(frozen=True, slots=True)
+class AllowedCall:
+    """What a planned task of one name does."""
+
+    call: LlmPlan
+    """The call."""
+    args: dict[str, Any]
+    """JSON Schema of its arguments."""
+    description: str
+    """What it is good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPlan:
+    """Work that a model breaks down."""
+
+    planner: LlmPlan
+    """Writes the plan."""
+    repair: LlmPlan
+    """The same, with what is wrong with the first."""
+    allowed: dict[str, AllowedCall]
+    """What may be planned, by name."""
+    max_tasks: int
+    """The most tasks of a plan."""
+    max_depth: int
+    """The longest chain of tasks that need each other."""
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every call that may be made."""
+        return (self.planner, self.repair, *(each.call for each in self.allowed.values()))
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Templates beside the calls' prompts."""
+        return ()
+
+    @property
+    def most_calls(self) -> int:
+        """The most tasks that a step of it has."""
+        return 2 + self.max_tasks
+
+
+Script = RoutePlan | CascadePlan | VotePlan | RefinePlan | PlannedPlan

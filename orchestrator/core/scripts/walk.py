@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from headrace.orchestrator.core.scripts import cascade, refine, route, vote
-from headrace.orchestrator.core.scripts.plans import CascadePlan, RefinePlan, RoutePlan, VotePlan
+from headrace.orchestrator.core.scripts import cascade, planned, refine, route, vote
+from headrace.orchestrator.core.scripts.plans import CascadePlan, PlannedPlan, RefinePlan, RoutePlan, VotePlan
 from headrace.orchestrator.core.scripts.run import Answer, Call, Evaluate, Failed, Finished, Run, Stage, Verdict
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.templates import RenderError
@@ -65,6 +65,8 @@ def _decide(run: Run) -> Verdict:
                 return vote.decide(plan, run)
             case RefinePlan():
                 return refine.decide(plan, run)
+            case PlannedPlan():
+                return planned.decide(plan, run)
             case None:
                 raise AssertionError(f"step {run.step.name} has no script")
             case _:
