@@ -65,6 +65,10 @@ class PatternReceipt(Message):
     """Calls that were not made, since the others had decided."""
     planned: int = 0
     """How many tasks a plan had."""
+    compensated: int = 0
+    """How many calls of a saga were undone."""
+    uncompensated: int = 0
+    """How many could not be undone."""
     rounds: int = 0
     """How many drafts were written."""
     accepted: bool | None = None

@@ -14,6 +14,7 @@ from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
 from headrace.schemas.workflow_plans import PlanSpec
+from headrace.schemas.workflow_sagas import MAX_SAGA, SagaEntrySpec
 from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
@@ -23,7 +24,7 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "saga"),
+        *("agent", "cache"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
@@ -34,7 +35,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "saga")
 """Steps that decide as they go which calls they make."""
 CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
 """One call; all go with `for_each` too, `llm` also with `reduce`."""
@@ -113,6 +114,8 @@ class StepSpec(Closed):
     """One question to several, and one answer of theirs."""
     plan: PlanSpec | None = None
     """A model breaks the work down when the step runs."""
+    saga: list[SagaEntrySpec] | None = Field(default=None, min_length=1, max_length=MAX_SAGA)
+    """Calls of services one after the other; where one fails, those before it are undone."""
     wait: WaitSpec | None = None
     """An outside event, such as a person's approval."""
     after: list[str] = Field(default_factory=list, max_length=MAX_STEPS)

@@ -95,7 +95,7 @@ def _check_pools(submission: Submission, graph: Graph, environment: Environment)
         for call in step.calls
         if call.pool in environment.public_pools
     ]
-    public += [f"{step.name} (tool {step.tool.name})" for step in graph.steps if step.tool and step.tool.public]
+    public += [f"{step.name} (tool {tool.name})" for step in graph.steps for tool in step.tools if tool.public]
     if not public:
         return None
     message = f"a confidential job cannot use pools of public endpoints or public tools: {', '.join(public)}"

@@ -6,6 +6,7 @@ from collections import Counter
 
 from headrace.orchestrator.core.dispatch import ready_count, room
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.state import StepState, StepStatus, TaskStatus
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.task_calls import next_calls, plain_pool, pool_of
@@ -40,8 +41,14 @@ def _scripted(turn: Turn, step: Step, state: StepState) -> list[Demand]:
             for index in range(state.next)
             if (record := turn.task(step.name, index)) is not None and record.status is TaskStatus.LIVE
         )
-        first = next_calls(turn, step, state.next)[0].llm.pool if ready else ""
+        first = next_calls(turn, step, state.next)[0].pool if ready else ""
     except (InputBroken, PayloadLost):
-        return [Demand(step.name, step.calls[0].pool, state.live, ready)]
+        return [Demand(step.name, _any_pool(step), state.live, ready)]
     pools = dict.fromkeys((*live, first) if ready else live)
     return [Demand(step.name, pool, live[pool], ready if pool == first else 0) for pool in pools]
+
+
+def _any_pool(step: Step) -> str:
+    """Return a pool of a scripted step, where it cannot be told which is next."""
+    assert step.script is not None
+    return step.script.tools[0].pool if isinstance(step.script, SagaPlan) else step.calls[0].pool

@@ -21,6 +21,7 @@ from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.tool_dispatch import ToolSender
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
+from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.base import remade, trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
@@ -116,7 +117,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     """
     refused: list[tuple[int, Failure]] = []
     state = turn.step_state(step.name)
-    count = min(count, state.total - state.next, room(turn, step))
+    count = min(count, state.total - state.next, room(turn, step)) if may_go(turn, step) else 0
     if step.script is not None:
         count = min(count, len(next_calls(turn, step, state.next)))
     if count <= 0:
@@ -175,8 +176,9 @@ def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _S
     if step.nested is not None:
         return NestedSender(turn, step, step.nested, before)
     if step.tool is not None:
-        return ToolSender(turn, step, step.tool, before)
-    return _Sender(turn, step, before, call_of(turn, step, index))
+        return ToolSender(turn, step, Call(tool=step.tool), before)
+    call = call_of(turn, step, index)
+    return ToolSender(turn, step, call, before) if call.tool is not None else _Sender(turn, step, before, call)
 
 
 class _Sender:
@@ -191,6 +193,7 @@ class _Sender:
 
     def __init__(self, turn: Turn, step: Step, before: TaskRecord | None, call: Call) -> None:
         spec, llm = turn.header.spec, call.llm
+        assert llm is not None
         self._turn, self._step, self._llm, self._before = turn, step, llm, before
         self._base = step_context(turn, step)
         self._names = call.names

@@ -16,7 +16,7 @@ from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed
 from headrace.orchestrator.core.state import JobHeader, Owed, Phase, StepState, TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import RetryRules
-from headrace.orchestrator.core.task_calls import pool_of, retry_of
+from headrace.orchestrator.core.task_calls import call_of, pool_of, retry_of, tool_of
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 from headrace.orchestrator.core.view import Limits
@@ -63,9 +63,12 @@ def attempt_failed(
     record = _noted(record, failure, at_ms=turn.now_ms, pool=pool, worker=report.worker if report is not None else "")
     rules = retry_of(turn, graph_step, task_id.index)
     wait = _wait_ms(turn, rules, record := _counted(record, failure, cause), failure, jitter)
-    if graph_step.tool is not None and not graph_step.tool.repeatable and (report is None or report.unconfirmed):
+    tool = tool_of(turn, graph_step, task_id.index)
+    if tool is not None and not tool.repeatable and (report is None or report.unconfirmed):
         # Once too often is worse than not at all, and only the service knows: nobody here decides for it.
-        wait, failure = None, _doubtful(failure, graph_step.tool.name)
+        wait, failure = None, _doubtful(failure, tool.name)
+    if turn.header.ending is not None and failure.kind in _NOT_STARTED and not _wanted(turn, graph_step, task_id.index):
+        wait = None  # Nothing more goes forward.
     if graph_step.nested is not None and not _asked_for(rules, failure):
         wait = None  # Its own tasks were tried again already: all of it once more only where the step says so.
     if wait is None:
@@ -176,7 +179,7 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
         times = f"interrupted {record.kills + record.stops} times, {record.kills} of them by the death of its worker"
         failure = failure.model_copy(update={"message": f"{reason}: {times}; last: {failure.message}"[:1_000]})
     task = None if failure.kind in _SILENT else task_again(turn, graph_step, task_id.index, record)
-    if task is not None and (graph_step.script is None or reason == "quarantined"):
+    if task is not None and (reason == "quarantined" or _wanted(turn, graph_step, task_id.index)):
         turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
         task = None
     turn.header = budget.count_task(turn.header, pool_of(turn, graph_step, task_id.index, record))
@@ -184,6 +187,11 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
     if task is not None and isinstance(walked(turn, graph_step).then, Failed):
         # A script that goes on without an answer needs nobody to look at it.
         turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
+
+
+def _wanted(turn: Turn, step: Step, index: int) -> bool:
+    """Return whether a task's failure is an operator's business whatever its script makes of it."""
+    return step.script is None or call_of(turn, step, index).compulsory
 
 
 def _asked_for(rules: RetryRules, failure: Failure) -> bool:

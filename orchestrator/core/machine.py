@@ -31,6 +31,7 @@ from headrace.orchestrator.core.failures import fail_task, task_lost
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.outcome import close_some, end_job
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
+from headrace.orchestrator.core.progress import advance
 from headrace.orchestrator.core.redrive import redriven
 from headrace.orchestrator.core.results import answered
 from headrace.orchestrator.core.rows import answered_in_a_row
@@ -50,6 +51,7 @@ from headrace.orchestrator.core.submissions import refused, submitted
 from headrace.orchestrator.core.task_calls import pool_of
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.view import JobView
+from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.window import Demand, Standing
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import TaskId
@@ -80,6 +82,7 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
     turn = Turn(view, now_ms)
     try:
         _decide(turn, event)
+        _wind_on(turn)
     except (InputBroken, PayloadLost) as error:
         turn = Turn(view, now_ms)
         _unreadable(turn, error)
@@ -102,6 +105,13 @@ def answer(view: JobView, results: Sequence[Result], now_ms: int) -> tuple[Decis
     turn = Turn(view, now_ms)
     count = answered_in_a_row(turn, results)
     return turn.decision(), count
+
+
+def _wind_on(turn: Turn) -> None:
+    """Let a job that ends go on to its end: what put it off may have nothing left to wait for."""
+    header = turn.header_or_none()
+    if header is not None and header.ending is not None and header.phase is Phase.RUNNING and turn.changes:
+        advance(turn)
 
 
 def _close_small(turn: Turn) -> None:
@@ -157,8 +167,8 @@ def standing(view: JobView) -> Standing | None:
         return None
     demands: list[Demand] = []
     for name, state in header.steps:
-        if state.status is StepStatus.RUNNING or state.live:
-            demands += demands_of(turn, turn.graph.step(name), state)
+        if (state.status is StepStatus.RUNNING or state.live) and may_go(turn, graph_step := turn.graph.step(name)):
+            demands += demands_of(turn, graph_step, state)
     return Standing(header.spec.tenant, header.spec.lane, header.spec.priority, tuple(demands))
 
 
@@ -240,6 +250,9 @@ def _retry_now(turn: Turn, task_id: TaskId, record: TaskRecord) -> None:
         turn.effect(Ignore("job_over"))
         return
     graph_step = turn.graph.step(task_id.step)
+    if not may_go(turn, graph_step):
+        turn.effect(Ignore("job_ending"))
+        return
     if not may_go_again(turn, graph_step):
         turn.put_task(task_id.step, task_id.index, replace(record, due_ms=turn.now_ms + WINDOW_WAIT_MS))
         return
@@ -258,7 +271,9 @@ def _forget(turn: Turn, marker: Marker) -> None:
 
 def _cancelled(turn: Turn) -> None:
     header = turn.header_or_none()
-    if header is not None and header.phase is Phase.RUNNING:
+    if header is not None and header.ending is not None:
+        turn.effect(Ignore("job_ending"))
+    elif header is not None and header.phase is Phase.RUNNING:
         end_job(turn, JobStatus.CANCELLED, ErrorKind.CANCELLED, "cancelled on request")
     elif turn.marker() is not None:
         turn.effect(Ignore("job_over"))
@@ -269,7 +284,7 @@ def _cancelled(turn: Turn) -> None:
 def _broke(turn: Turn, event: JobBroke) -> None:
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
-        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message, at_once=True)
     else:
         turn.effect(Ignore("job_over"))
 
@@ -278,7 +293,7 @@ def _unreadable(turn: Turn, error: InputBroken | PayloadLost) -> None:
     """What the job rests on cannot be read, for good: it ends with the reason, and nothing else stops."""
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
-        end_job(turn, JobStatus.FAILED, error.kind, error.message)
+        end_job(turn, JobStatus.FAILED, error.kind, error.message, at_once=True)
     else:
         turn.effect(Ignore("job_over"))
 

@@ -32,6 +32,7 @@ from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 from headrace.orchestrator.core.waits import missed
+from headrace.orchestrator.core.winding_down import running_sagas, wind_down
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json, encode
 from headrace.schemas.errors import ErrorKind, HeadraceError
@@ -61,9 +62,24 @@ def end_job(
     message: str = "",
     *,
     output: Any = None,
+    at_once: bool = False,
 ) -> None:
-    """Write the job's outcome and marker, stop what is in flight, and begin the closing."""
+    """Write the job's outcome and marker, stop what is in flight, and begin the closing.
+
+    Where a saga runs, the job ends later, with this status: see `winding_down`.
+
+    Args:
+        at_once: end it though a saga runs: nothing of the job can be decided any more.
+    """
     header = turn.header
+    sagas = [] if status is JobStatus.SUCCEEDED else running_sagas(turn)
+    if sagas and not at_once:
+        if header.ending is None:
+            wind_down(turn, sagas, status=status, reason=reason, message=message)
+        return
+    for step in sagas:
+        turn.announce("saga.abandoned", step=step.name)
+        message = f"{message}; saga {step.name} was not undone"
     failed, total = failed_items(turn)
     partial = status is JobStatus.SUCCEEDED and _fell_short(turn)
     early = None if status is JobStatus.SUCCEEDED else so_far(turn)

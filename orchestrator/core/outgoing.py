@@ -37,7 +37,7 @@ def over_budget(header: JobHeader, bound: tuple[int, int]) -> str:
     )
 
 
-def not_after_ms(turn: Turn, record: TaskRecord) -> int:
+def not_after_ms(turn: Turn, record: TaskRecord, *, compulsory: bool = False) -> int:
     """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
     limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.spec.deadline_ms
-    return limit if deadline is None else min(limit, deadline)
+    return limit if deadline is None or compulsory else min(limit, deadline)

@@ -8,6 +8,7 @@ from headrace.orchestrator.core.aggregate import TreePlan
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.outcome import end_job
 from headrace.orchestrator.core.scripts.proceed import proceed
+from headrace.orchestrator.core.scripts.run import Failed
 from headrace.orchestrator.core.state import Phase, StepState, StepStatus
 from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.templates import evaluate_structure
@@ -19,8 +20,10 @@ from headrace.orchestrator.core.values import (
     split_items,
     step_value,
     streams,
+    walked,
 )
 from headrace.orchestrator.core.waits import begin
+from headrace.orchestrator.core.winding_down import running_sagas
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, JobStatus
 
@@ -28,11 +31,18 @@ from headrace.schemas.messages import Failure, JobStatus
 def advance(turn: Turn) -> None:
     """Start and finish every step that can be, in the graph's order, and end the job when all are done."""
     try:
+        if turn.header.ending is not None:
+            _wind_down(turn)
+            return
         for step in turn.graph.steps:
             _advance_step(turn, step)
-            if turn.header.phase is not Phase.RUNNING:
-                return
-        if all(state.status is StepStatus.DONE for _, state in turn.header.steps):
+            if turn.header.phase is not Phase.RUNNING or turn.header.ending is not None:
+                break
+        if turn.header.phase is not Phase.RUNNING:
+            return
+        if turn.header.ending is not None:
+            _wind_down(turn)
+        elif all(state.status is StepStatus.DONE for _, state in turn.header.steps):
             graph = turn.graph
             output = evaluate_structure(graph.output, output_context(turn), step="output", work=turn.work)
             end_job(turn, JobStatus.SUCCEEDED, output=output)
@@ -41,6 +51,22 @@ def advance(turn: Turn) -> None:
     except HeadraceError as error:
         kind = getattr(error, "kind", ErrorKind.INTERNAL)
         end_job(turn, JobStatus.FAILED, kind if isinstance(kind, ErrorKind) else ErrorKind.INTERNAL, error.message)
+
+
+def _wind_down(turn: Turn) -> None:
+    """Let the sagas of a job that ends go on; when all are over, it ends as it was to."""
+    ending, said = turn.header.ending, []
+    assert ending is not None
+    for step in running_sagas(turn):
+        proceed(turn, step)
+    if running_sagas(turn):
+        return
+    for name, _ in ending.sagas:
+        end = walked(turn, turn.graph.step(name)).then
+        if isinstance(end, Failed):
+            said.append(f"saga {name}: {end.failure.message}")
+    reason = None if ending.reason is None else ErrorKind(ending.reason)
+    end_job(turn, JobStatus(ending.status), reason, "; ".join((ending.message, *said)))
 
 
 def _advance_step(turn: Turn, step: Step) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
@@ -38,7 +39,7 @@ from headrace.orchestrator.core.told import Told
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import JOB_ID, TASK_ID
-from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
+from headrace.schemas.messages import AttemptNote, Failure, JobStatus, ObjectRef
 
 
 def encode_record(record: StateRecord) -> bytes:
@@ -155,6 +156,7 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
         "budget": [spec.budget_microusd, spec.budget_tokens],
         "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
         "close": [header.close_step, header.close_index],
+        **({"ending": [end.status, end.reason, end.message, dict(end.sagas)]} if (end := header.ending) else {}),
         **({"parent": [parent.task_id, parent.attempt, parent.depth]} if (parent := spec.parent) else {}),
     }
 
@@ -235,7 +237,14 @@ def _header(plain: dict[str, Any]) -> JobHeader:
         blocked=plain["reserved"][2],
         close_step=plain["close"][0],
         close_index=plain["close"][1],
+        ending=_ending(plain["ending"]) if "ending" in plain else None,
     )
+
+
+def _ending(plain: list[Any]) -> Ending:
+    status, reason, message, sagas = plain
+    return Ending(JobStatus(status).value, None if reason is None else ErrorKind(reason).value, message,
+                  tuple(sagas.items()))  # fmt: skip
 
 
 def _spec(plain: dict[str, Any]) -> JobSpec:

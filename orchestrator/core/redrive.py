@@ -21,7 +21,7 @@ MAX_EDIT_CHARS = 65_536
 def redriven(turn: Turn, event: TaskRedriven) -> None:
     """Let a failed task be tried again, by its step's policy from the beginning; or set the order aside."""
     header = turn.header_or_none()
-    if header is None or header.phase is not Phase.RUNNING:
+    if header is None or header.phase is not Phase.RUNNING or header.ending is not None:
         turn.set_aside("job_over", f"job {turn.job_id} does not run: its outcome stands; submit it under another id")
         return
     try:

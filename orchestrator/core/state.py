@@ -22,6 +22,7 @@ from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.told import Told
@@ -201,11 +202,13 @@ class JobHeader:
     """Cursor of the closing: the step…"""
     close_index: int = 0
     """…and the task within it."""
+    ending: Ending | None = None
+    """How it ends once its sagas are undone."""
 
     @property
     def due_ms(self) -> int | None:
         """When the deadline passes; a closing job has none."""
-        return self.spec.deadline_ms if self.phase is Phase.RUNNING else None
+        return self.spec.deadline_ms if self.phase is Phase.RUNNING and self.ending is None else None
 
     def step(self, name: str) -> StepState:
         """Return a step's counters."""
@@ -235,6 +238,7 @@ class JobHeader:
             self.blocked,
             self.close_step,
             self.close_index,
+            self.ending,
         )
 
     def spent_in(self, pool: str) -> PoolSpent:

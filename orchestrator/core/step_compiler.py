@@ -89,7 +89,7 @@ class StepCompiler:
             each = ("item", "index") if kind is StepKind.FOR_EACH else ()
             nested, more = compile_nested(self.scope, f"{path}.workflow", spec.workflow, each, self.inline)
             needs += more
-        script, more = compile_script(calls, path, spec)
+        script, more = compile_script(calls, self.tools, path, spec)
         needs += more
         if spec.when is not None:
             needs += calls.condition(f"{path}.when", spec.when)

@@ -13,6 +13,7 @@ from typing import Any
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.schemas.errors import ErrorKind
@@ -48,6 +49,7 @@ class StepKind(StrEnum):
     WAIT = "wait"
     REFINE = "refine"
     PLAN = "plan"
+    SAGA = "saga"
     TOOL = "tool"
     WORKFLOW = "workflow"
 
@@ -226,6 +228,13 @@ class Step:
         if self.script is not None:
             return self.script.calls
         return () if self.llm is None else (self.llm,)
+
+    @property
+    def tools(self) -> tuple[ToolPlan, ...]:
+        """Every call of a tool that it may make."""
+        if isinstance(self.script, SagaPlan):
+            return self.script.tools
+        return () if self.tool is None else (self.tool,)
 
     @property
     def script_name(self) -> str:

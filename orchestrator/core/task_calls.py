@@ -7,6 +7,7 @@ from itertools import takewhile
 from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.state import TaskRecord
 from headrace.orchestrator.core.steps import RetryRules, Step
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 
@@ -22,7 +23,7 @@ def pool_of(turn: Turn, step: Step, index: int, record: TaskRecord | None) -> st
     """Return the pool of a task: the call's, unless an operator sent the task to another."""
     if record is not None and record.edit is not None and record.edit.pool:
         return record.edit.pool
-    return plain_pool(step) or call_of(turn, step, index).llm.pool
+    return plain_pool(step) or call_of(turn, step, index).pool
 
 
 def plain_pool(step: Step) -> str | None:
@@ -32,6 +33,13 @@ def plain_pool(step: Step) -> str | None:
     if step.tool is not None:
         return step.tool.pool
     return step.nested.pool if step.nested is not None else None
+
+
+def tool_of(turn: Turn, step: Step, index: int) -> ToolPlan | None:
+    """Return the tool that a task calls, or None."""
+    if step.script is None:
+        return step.tool
+    return call_of(turn, step, index).tool
 
 
 def retry_of(turn: Turn, step: Step, index: int) -> RetryRules:
@@ -44,4 +52,4 @@ def retry_of(turn: Turn, step: Step, index: int) -> RetryRules:
 def next_calls(turn: Turn, step: Step, start: int) -> list[Call]:
     """Return the calls of a scripted step from a task on, as far as they go to one pool: a grant is room in one."""
     calls = walked(turn, step).calls[start : turn.step_state(step.name).total]
-    return list(takewhile(lambda call: call.llm.pool == calls[0].llm.pool, calls))
+    return list(takewhile(lambda call: call.pool == calls[0].pool, calls))

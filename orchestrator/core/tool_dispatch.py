@@ -11,10 +11,10 @@ from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.json_schema import findings
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
+from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.state import TaskRecord
 from headrace.orchestrator.core.steps import Step, StepKind
 from headrace.orchestrator.core.templates import RenderError, evaluate_structure
-from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, step_context
 from headrace.orchestrator.core.work import Work
@@ -33,12 +33,14 @@ class ToolSender:
     Args:
         turn: the turn.
         step: the step.
-        tool: its tool.
+        call: which call of a tool it is.
         before: the task's record where it was tried before.
     """
 
-    def __init__(self, turn: Turn, step: Step, tool: ToolPlan, before: TaskRecord | None) -> None:
-        self._turn, self._step, self._tool, self._before = turn, step, tool, before
+    def __init__(self, turn: Turn, step: Step, call: Call, before: TaskRecord | None) -> None:
+        assert call.tool is not None
+        self._turn, self._step, self._tool, self._before = turn, step, call.tool, before
+        self._call = call
         self._base = step_context(turn, step)
         self._item: Callable[[int], Any] | None = None
 
@@ -59,7 +61,7 @@ class ToolSender:
         bound = (0, self._tool.price_microusd)
         reserved = bound if budget.is_limited(turn.header) or self._tool.price_microusd else None
         if reserved is not None:
-            if budget.is_limited(turn.header) and not budget.fits(turn.header, reserved):
+            if not (self._call.compulsory or budget.fits(turn.header, reserved)):
                 return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
         record = outgoing(self._before, turn.now_ms, reserved)
@@ -84,7 +86,7 @@ class ToolSender:
         Raises:
             HeadraceError: they cannot be rendered, do not hold, or are too large.
         """
-        context = self._base
+        context = {**self._base, **self._call.names()}
         if self._step.kind is StepKind.FOR_EACH:
             if self._item is None:
                 self._item = item_reader(self._turn, self._step)
@@ -116,7 +118,7 @@ class ToolSender:
             workflow=spec.workflow,
             template_hash=step.template_hash,
             timeout_ms=step.timeout_ms or self._tool.timeout_ms or int(pool.timeout_s * 1000),
-            not_after_ms=not_after_ms(turn, record),
+            not_after_ms=not_after_ms(turn, record, compulsory=self._call.compulsory),
             dispatched_at_ms=record.at_ms,
             tool=trusted(ToolCall, tool=self._tool.name, arguments=arguments),
         )

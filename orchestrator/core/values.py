@@ -81,7 +81,7 @@ def evaluated(turn: Turn, step: Step, template: str, names: Mapping[str, Any]) -
 def walked(turn: Turn, step: Step) -> Walk:
     """Return where a scripted step stands, walked once for what its records are; see `walk` for what it raises."""
     state = turn.step_state(step.name)
-    seen = (state.total, [turn.task(step.name, index) for index in range(state.next)])
+    seen = (state.total, turn.header.ending, [turn.task(step.name, index) for index in range(state.next)])
     kept = turn.walks.get(step.name)
     if kept is None or kept[0] != seen:
         kept = turn.walks[step.name] = (seen, walk(turn, step, partial(evaluated, turn, step)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from headrace.orchestrator.core.effects import PublishControl
 from headrace.orchestrator.core.scripts.run import Failed, Finished, News, Stage
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.state import StepStatus, TaskStatus
 from headrace.orchestrator.core.steps import OnErrorMode, Step
 from headrace.orchestrator.core.turn import Turn
@@ -31,10 +32,13 @@ def proceed(turn: Turn, step: Step) -> Failure | None:
             _end(turn, step)
         case Failed():
             _announce(turn, step, then.news)
+            if isinstance(step.script, SagaPlan):
+                _end(turn, step)  # Over in any case: its job may have to wait for other sagas.
             if step.on_error.mode is OnErrorMode.FAIL:
                 failure = then.failure
                 return failure.model_copy(update={"message": f"step {step.name} failed: {failure.message}"[:2_000]})
-            _end(turn, step)
+            if turn.step_state(step.name).status is not StepStatus.DONE:
+                _end(turn, step)
         case None:
             pass
     return None

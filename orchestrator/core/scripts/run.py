@@ -11,6 +11,7 @@ from headrace.orchestrator.core.llm_plan import LlmPlan
 from headrace.orchestrator.core.state import TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import RetryRules, Step
 from headrace.orchestrator.core.told import Told
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure, PatternReceipt
@@ -27,12 +28,24 @@ def _no_names() -> Mapping[str, Any]:
 class Call:
     """What one task of a step is."""
 
-    llm: LlmPlan
-    """The model call."""
+    llm: LlmPlan | None = None
+    """The model call, or None."""
     names: Callable[[], Mapping[str, Any]] = _no_names
     """Gives the names that its templates know beside the step's own; called where they are rendered."""
     retry: RetryRules | None = None
     """How it is tried again; None: as the step says."""
+    tool: ToolPlan | None = None
+    """The call of a tool, where it is one."""
+    compulsory: bool = False
+    """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
+
+    @property
+    def pool(self) -> str:
+        """The pool whose workers make it."""
+        if self.tool is not None:
+            return self.tool.pool
+        assert self.llm is not None, "a call is of a model or of a tool"
+        return self.llm.pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from headrace.orchestrator.core.scripts import cascade, planned, refine, route, vote
+from headrace.orchestrator.core.scripts import cascade, planned, refine, route, saga, vote
 from headrace.orchestrator.core.scripts.plans import CascadePlan, PlannedPlan, RefinePlan, RoutePlan, VotePlan
 from headrace.orchestrator.core.scripts.run import Answer, Call, Evaluate, Failed, Finished, Run, Stage, Verdict
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.templates import RenderError
 from headrace.orchestrator.core.turn import Turn
@@ -67,6 +68,8 @@ def _decide(run: Run) -> Verdict:
                 return refine.decide(plan, run)
             case PlannedPlan():
                 return planned.decide(plan, run)
+            case SagaPlan():
+                return saga.decide(plan, run)
             case None:
                 raise AssertionError(f"step {run.step.name} has no script")
             case _:
