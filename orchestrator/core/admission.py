@@ -57,6 +57,8 @@ def admit(
 
 def _check_all(submission: Submission, graph: Graph, environment: Environment, job_id: str) -> Failure | None:
     """Check the workflow and all that it nests: a nested job that is refused would come to light hours later."""
+    if not graph.nests:
+        return _check_budget(submission, graph) or _check_pools(submission, graph, environment)
 
     def find(workflow: str | dict[str, Any]) -> Graph:
         return environment.compile(canonical_json(environment.resolve(workflow, job_id)).decode())

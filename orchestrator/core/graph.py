@@ -12,6 +12,7 @@ from headrace.orchestrator.core.document import Document, read_document
 from headrace.orchestrator.core.json_value import json_problem
 from headrace.orchestrator.core.problems import Problems
 from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.step_compiler import StepCompiler
 from headrace.orchestrator.core.steps import (
     KeyRule,
@@ -85,6 +86,10 @@ class Graph:
     _by_name: dict[str, Step] = field(repr=False, compare=False)
     _consumers: dict[str, tuple[str, ...]] = field(repr=False, compare=False)
     _widest: int = 0
+    nests: bool = False
+    """Whether a step is another workflow."""
+    undoes: bool = False
+    """Whether a step is a saga."""
     _waits: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -304,6 +309,8 @@ def _graph(
         share=read.share,
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
+        nests=any(step.nested is not None for step in steps),
+        undoes=any(isinstance(step.script, SagaPlan) for step in steps),
         _waits={step.wait.signal: step for step in steps if step.wait is not None},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),
     )

@@ -132,7 +132,7 @@ class NestedSender:
 def cancel_nested(turn: Turn) -> None:
     """Ask for the end of every nested job that is out: what its parent ended for, it ends for too."""
     graph = turn.graph_or_none
-    for step in graph.steps if graph is not None else ():
+    for step in graph.steps if graph is not None and graph.nests else ():
         left = turn.step_state(step.name).live if step.nested is not None else 0
         for index in range(turn.step_state(step.name).next if left else 0):
             record = turn.task(step.name, index)

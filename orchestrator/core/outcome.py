@@ -233,7 +233,7 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
     found: list[FailedItem] = []
     total = 0
     graph = turn.graph_or_none
-    nested = [step.name for step in graph.steps if step.nested is not None] if graph is not None else []
+    nested = [step.name for step in graph.steps if step.nested is not None] if graph is not None and graph.nests else []
     for name, state in turn.header.steps:
         total += state.failed
         if not state.failed:
@@ -376,7 +376,8 @@ def _lift_order(turn: Turn, step: Step, index: int) -> None:
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.spec.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.spec.job_id, part), None)
-    for name, _ in header.steps:
+    graph = turn.graph_or_none
+    for name, _ in header.steps if graph is None or graph.signals else ():
         if turn.record(key := signal_key(header.spec.job_id, name)) is not None:
             turn.put(key, None)
     for part in range(header.spec.items_parts):  # few: a submission has less than 1 MB

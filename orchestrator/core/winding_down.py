@@ -16,7 +16,7 @@ from headrace.schemas.messages import Failure, JobStatus
 def running_sagas(turn: Turn) -> list[Step]:
     """Return the sagas that have begun and are not over."""
     graph = turn.graph_or_none
-    if graph is None:
+    if graph is None or not graph.undoes:
         return []
     return [
         step
