@@ -40,6 +40,20 @@ class LlmCall(Message):
     """Texts at which the model stops."""
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the answer must hold; the output is then the parsed JSON."""
+    logprobs: bool = False
+    """Whether the result is to say how sure the model was."""
+
+
+class ToolCall(Message):
+    """Everything a worker needs for one call of a tool; it needs no workflow.
+
+    Its idempotency key is not written: a worker makes it of the task's id (`workers.tools.base.key_of`).
+    """
+
+    tool: str
+    """The tool, as the pools file calls it."""
+    arguments: dict[str, Any]
+    """Its arguments, which hold the tool's schema."""
 
 
 class Task(Message):
@@ -76,9 +90,11 @@ class Task(Message):
     dispatched_at_ms: int = 0
     """When the orchestrator decided to dispatch it."""
     call: LlmCall | None = None
-    """The call itself, or None where it travels as a reference."""
+    """The model call itself, or None where it travels as a reference or is one of a tool."""
     call_ref: ObjectRef | None = None
-    """The call as a claim check."""
+    """The call as a claim check: a `ToolCall` in a pool of tools, an `LlmCall` in another."""
+    tool: ToolCall | None = None
+    """The call of a tool itself, in place of `call`."""
 
 
 class Usage(Message):
@@ -107,6 +123,19 @@ class Failure(Message):
     """The provider's own wish, in milliseconds."""
 
 
+class Nested(Message):
+    """What a nested job's receipt adds to its parent's beside usage and cost."""
+
+    attempts: Count = 0
+    """Attempts of its tasks."""
+    unconfirmed_attempts: Count = 0
+    """Of these, those of which nobody knows whether the provider did and billed them."""
+    unconfirmed_tokens: Count = 0
+    """What these may have used at most."""
+    unconfirmed_microusd: Count = 0
+    """What these may have cost at most."""
+
+
 class Result(Message):
     """What became of one attempt, on ``results``."""
 
@@ -126,6 +155,8 @@ class Result(Message):
     """The answer ended at ``max_output_tokens``."""
     finish_reason: str = ""
     """The provider's own word for why it stopped."""
+    confidence: float | None = None
+    """How sure the model was: e to the mean log-probability of the answer's tokens; None where it is not known."""
     usage: Usage = Usage()
     """Tokens, as the provider counted them."""
     cost_microusd: Count = 0
@@ -144,6 +175,8 @@ class Result(Message):
     """The call was begun and nobody knows whether the provider did it and billed it."""
     cause: Literal["", "kill", "stop"] = ""
     """Why an ``interrupted`` attempt ended: its worker died, or stopped."""
+    nested: Nested | None = None
+    """Of a task that is a nested job; no worker sends it."""
     journalled: bool = False
     """Answered from the journal of an earlier delivery, without a call."""
 

@@ -83,6 +83,7 @@ class Worker:
             adapter=adapter,
             worker=plan.worker,
             is_cancelled=control.is_cancelled,
+            is_called_off=control.is_called_off,
             objects=cache(lambda: open_objects(settings)),
             inline_bytes=settings.objects.inline_bytes,
         )

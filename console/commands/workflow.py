@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +20,7 @@ from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
-from headrace.schemas.pools import Pool, PoolsFile
+from headrace.schemas.pools import PoolsFile
 from headrace.schemas.workflow import language_schema
 from headrace.schemas.workflow_tests import schema_of_tests
 
@@ -39,13 +38,13 @@ def check(
     pools: PoolsOption = None,
 ) -> None:
     """Check workflows as a whole, and the tests beside them: every problem at once, as file:line; then exit code 2."""
-    known = _pools_file(pools)
+    known = _pools(pools)
     found: list[FileProblem] = []
     for file in files:
         if is_tests(file):
             found += _check_tests(file, known)
             continue
-        graph, wrong = _compile(file, known.pools if known is not None else None)
+        graph, wrong = _compile(file, known)
         found += wrong
         if graph is not None:
             typer.echo(f"{file}: {graph.ref} holds: {len(graph.steps)} steps, sha256 {graph.sha256[:12]}")
@@ -95,8 +94,9 @@ def tree_of(graph: Graph) -> Tree:
     for step in graph.steps:
         needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
         branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
-        if step.llm is not None:
-            branch.add(Text(f"pool {step.llm.pool}, template {step.template_hash}", style="dim"))
+        if step.calls:
+            pools = ", ".join(dict.fromkeys(call.pool for call in step.calls))
+            branch.add(Text(f"pool {pools}, template {step.template_hash}", style="dim"))
     tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
     return tree
 
@@ -117,9 +117,18 @@ def describe(step: Step) -> str:
     if step.split is not None:
         size = f" of {step.split.size}" if step.split.size else ""
         return f"split by {step.split.by}{size}"
+    if step.wait is not None:
+        return f"wait for signal {step.wait.signal}"
+    if step.script is not None:
+        return f"{step.kind} over {', '.join(dict.fromkeys(call.pool for call in step.calls)) or 'names'}"
     source = (step.source.step or "an expression") if step.source else ""
     if step.reducer is not None:
         return f"reduce {source} with {step.reducer}"
+    if step.nested is not None:
+        over = f"for_each {source}: " if step.source is not None else ""
+        return f"{over}workflow {step.nested.ref}"
+    if step.tool is not None:
+        return f"for_each {source}: tool {step.tool.name}" if step.source is not None else f"tool {step.tool.name}"
     pool = step.llm.pool if step.llm else ""
     if step.source is None:
         return f"llm on {pool}"
@@ -127,12 +136,12 @@ def describe(step: Step) -> str:
     return f"{step.kind} {source}{fan_in}: llm on {pool}"
 
 
-def _compile(file: Path, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[FileProblem]]:
     try:
         text = _read(file)
     except ConfigError as error:
         return None, [FileProblem(str(file), Problem("file", error.message))]
-    return check_text(str(file), text, pools=pools)
+    return check_text(str(file), text, pools=pools.pools if pools else None, tools=pools.tools if pools else None)
 
 
 def _read(file: Path) -> str:
@@ -152,12 +161,7 @@ def _check_tests(file: Path, pools: PoolsFile | None) -> list[FileProblem]:
     return problems
 
 
-def _pools(file: Path | None) -> Mapping[str, Pool] | None:
-    known = _pools_file(file)
-    return known.pools if known is not None else None
-
-
-def _pools_file(file: Path | None) -> PoolsFile | None:
+def _pools(file: Path | None) -> PoolsFile | None:
     if file is None:
         return None
     try:

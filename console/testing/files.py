@@ -174,7 +174,8 @@ def _graph(
         path = "workflow" if tests.workflow is not None else "file"
         problems.add(path, f"its workflow {workflow} {error.message}; the key 'workflow' may name another file")
         return None, []
-    return check_text(str(workflow), text, pools=pools.pools if pools is not None else None)
+    known = (pools.pools, pools.tools) if pools is not None else (None, None)
+    return check_text(str(workflow), text, pools=known[0], tools=known[1])
 
 
 def _pools(path: Path, problems: Problems) -> PoolsFile | None:

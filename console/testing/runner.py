@@ -92,8 +92,10 @@ def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) ->
     canonical = file.graph.canonical.decode()
 
     def compile_text(text: str) -> Graph:
-        known = file.pools.pools if file.pools is not None else None
-        return file.graph if text == canonical else compile_workflow(json.loads(text), pools=known)
+        if text == canonical:
+            return file.graph
+        known = (file.pools.pools, file.pools.tools) if file.pools is not None else (None, None)
+        return compile_workflow(json.loads(text), pools=known[0], tools=known[1])
 
     def resolve(workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
         if workflow != file.graph.ref:

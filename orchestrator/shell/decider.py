@@ -239,14 +239,14 @@ class Decider:
         self._step(batch, partition, job_id, event, None)
 
     def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
-        """Return where a live task went; None where its job cannot be read any more."""
-        job_id, step, _ = key.removeprefix("task/").split("/")
+        """Return where a live task went; None where its job cannot be read any more, and of a nested job."""
+        job_id, step, index = key.removeprefix("task/").split("/")
         try:
-            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, record)
+            found = self._machine.channel_of(partition.store.view(job_id), step, int(index), record)
         except Exception:
             log.exception("channel.unknown", key=key)
             return None
-        return Channel(self._topics.tasks(pool, Lane(lane)), timeout_ms)
+        return None if found is None else Channel(self._topics.tasks(found[0], Lane(found[1])), found[2])
 
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from headrace.schemas import task_form
 from headrace.schemas.codec import decode, encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, ObjectRef, Result, Task, Usage
+from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Nested, ObjectRef, Result, Task, Usage
 from headrace.workers.core.result_text import result_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -79,6 +79,8 @@ CHANGES: dict[str, list[Any]] = {
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
     **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
+    "confidence": [None, 0.5],
+    "nested": [None, Nested(attempts=1)],
 }
 """What makes a result an unusual one."""
 

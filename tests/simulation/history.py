@@ -31,6 +31,8 @@ class Committed:
     """Partition, key, record; None deletes it. In the order in which they were written."""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[Entry] = field(default_factory=list)
+    nested: list[Attempt] = field(default_factory=list)
+    """Tasks that went out as jobs of their own."""
 
 
 class History:
@@ -93,6 +95,10 @@ class History:
             for entry in self.visible(name):
                 if (transaction := of(entry)) is not None:
                     transaction.tasks.append(json.loads(entry.value() or b""))
+        for entry in self.visible(self.topics.jobs):
+            parent = as_object(entry).get("parent")
+            if isinstance(parent, dict) and (transaction := of(entry)) is not None:
+                transaction.nested.append((parent["task_id"], parent["attempt"]))
         for entry in self.visible(self.topics.outcomes):
             if (transaction := of(entry)) is not None:
                 transaction.outcomes.append(entry)
@@ -179,11 +185,11 @@ class History:
 
     @cached_property
     def submissions(self) -> dict[str, list[dict[str, Any]]]:
-        """By job: the readable submissions, forwarded copies left out."""
+        """By job: the readable submissions, forwarded copies and nested jobs left out."""
         found: dict[str, list[dict[str, Any]]] = {}
         for entry in self.visible(self.topics.jobs):
             value = as_object(entry)
-            if "x-forwarded-from" in header_map(entry.headers()) or "workflow" not in value:
+            if "x-forwarded-from" in header_map(entry.headers()) or "workflow" not in value or "parent" in value:
                 continue
             key = (entry.key() or b"").decode("utf-8", "replace")
             job_id = value.get("job_id") or key or f"j-{entry.partition()}-{entry.offset()}"

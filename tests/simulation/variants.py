@@ -193,7 +193,7 @@ VARIANTS = (
     Variant(no_dedupe_of_results, ("duplicate", "replaced"), 1),
     Variant(offsets_before_results, ("crash",), 1),
     Variant(state_before_commit, ("errors", "unknown"), 2),
-    Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 9),
+    Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 245),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
     Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 33),
     Variant(lost_sessions_go_on, ("unknown",), 1),

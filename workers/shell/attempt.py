@@ -63,6 +63,7 @@ class AttemptRunner:
         is_cancelled: whether a job is known to be cancelled.
         objects: opens the object store when it is first needed.
         inline_bytes: above this an output travels as a reference.
+        is_called_off: whether a single task is known not to be wanted any more.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class AttemptRunner:
         is_cancelled: Callable[[str], bool],
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
+        is_called_off: Callable[[str], bool] = lambda _task_id: False,
     ) -> None:
         # Looked at once: isinstance of a protocol costs more than a whole echo.
         self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
@@ -83,7 +85,7 @@ class AttemptRunner:
         self._pool = pool
         self._adapter = adapter
         self._worker = worker
-        self._is_cancelled = is_cancelled
+        self._is_cancelled, self._is_called_off = is_cancelled, is_called_off
         self._payloads = Payloads(objects)
         self._inline_bytes = inline_bytes
         self._schemas = OutputSchemas()
@@ -169,6 +171,8 @@ class AttemptRunner:
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
+        if self._is_called_off(task.task_id):
+            return self.failed(task, ErrorKind.CANCELLED, "its step had ended before the call")
         if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
             message = "the last moment for the call to start had passed"
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
@@ -223,6 +227,7 @@ class AttemptRunner:
             usage=usage,
             cost_microusd=cost,
             model=completion.model,
+            confidence=completion.confidence if call.logprobs else None,
             endpoint=self._pool.endpoint,
             pool=self._pool_name,
             worker=self._worker,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -176,7 +177,18 @@ class ScriptedProvider:
             if fault is None and candidate.applies(call_of_task=calls, elapsed_s=elapsed_s, draw=draw):
                 fault = candidate
         text = _text(rule, found.groups() if found else (), body, random)
-        return fault, _reply(fault, text, body, prompt, delay_s)
+        reply = _reply(fault, text, body, prompt, delay_s)
+        if rule.confidence is not None and fault is None and body.get("logprobs"):
+            reply = replace(reply, body=_with_logprobs(reply.body, rule.confidence))
+        return fault, reply
+
+
+def _with_logprobs(answer: bytes, confidence: float) -> bytes:
+    """Return a completion whose tokens all have the same probability."""
+    body = json.loads(answer)
+    token = {"token": "x", "logprob": math.log(confidence), "bytes": None, "top_logprobs": []}
+    body["choices"][0]["logprobs"] = {"content": [token] * body["usage"]["completion_tokens"]}
+    return json.dumps(body).encode()
 
 
 def _text(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any], random: Random) -> str:

@@ -107,6 +107,8 @@ class Rule(_Closed):
     """The text; ``{last}`` is the last message, ``{model}`` the model, ``{1}`` the first group of the match."""
     json_answer: Any = None
     """A JSON answer, as it stands."""
+    confidence: float | None = Field(default=None, gt=0, le=1)
+    """How sure the model says to be, where a request asks for log-probabilities; missing: it says nothing."""
     faults: tuple[Fault, ...] = ()
     """Ways to fail, tried in this order before the answer."""
     latency: Latency | None = None
