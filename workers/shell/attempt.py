@@ -89,6 +89,15 @@ class AttemptRunner:
         self._schemas = OutputSchemas()
         self._charged = pool.price.is_charged
         self.priced = pool.price.input > 0 or pool.price.output > 0
+        self.notes_first = self.priced
+        """Whether no call begins before its start is in the journal: a lost one would be made twice."""
+
+    async def start(self) -> None:
+        """Make ready what calls need; an adapter needs nothing."""
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._adapter.close()
 
     def run_now(self, task: Task) -> Ended | None:
         """Answer at once where nothing has to be waited for; None: `run` is needed."""
@@ -114,7 +123,7 @@ class AttemptRunner:
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
         try:
-            call = task.call if task.call is not None else await self._payloads.fetch(task)
+            call = await self._call_of(task)
         except HeadraceError as error:
             return self._ended(self._result(task, failure=failure_of(error, "the call")), called=False)
         except Exception as error:
@@ -174,7 +183,11 @@ class AttemptRunner:
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
         return None
 
-    async def _call(self, task: Task, call: LlmCall) -> Result:
+    async def _call_of(self, task: Task) -> Any:
+        """Return what `_call` makes a call of; what it raises answers the task without one."""
+        return task.call if task.call is not None else await self._payloads.fetch(task, LlmCall)
+
+    async def _call(self, task: Task, call: Any) -> Result:
         started = time.monotonic()
         timeout_s = task.timeout_ms / 1_000
         key = f"{task.task_id}:{task.attempt}"
