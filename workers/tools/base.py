@@ -76,6 +76,7 @@ class ToolConfig:
 Factory = Callable[[ToolConfig], Tool]
 
 REGISTRY = {
+    "http": "headrace.workers.tools.http:HttpTool",
     "noop": "headrace.workers.tools.noop:NoopTool",
 }
 """Tools by kind. Imported when asked for: only a worker with an MCP tool loads the SDK."""
