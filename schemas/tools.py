@@ -190,6 +190,8 @@ class EmailProvider(_Closed):
     def _login_is_whole(self) -> EmailProvider:
         if (self.user_env is None) != (self.password_env is None):
             raise ValueError("user_env and password_env go together")
+        if self.security == "none" and self.password_env is not None:
+            raise ValueError("a password goes over an encrypted connection only (security: starttls or tls)")
         return self
 
 

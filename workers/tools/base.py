@@ -76,6 +76,7 @@ class ToolConfig:
 Factory = Callable[[ToolConfig], Tool]
 
 REGISTRY = {
+    "email": "headrace.workers.tools.email:EmailTool",
     "http": "headrace.workers.tools.http:HttpTool",
     "noop": "headrace.workers.tools.noop:NoopTool",
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
-import ssl
-import subprocess
 import time
 
 import pytest
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 
 from headrace.schemas.errors import AdapterError, ConfigError, ErrorKind
 from headrace.workers.tools.addresses import is_public
+from tests.tls import certificate_for
 from tests.unit.workers.tools.kit import config_of, opened
 from tests.unit.workers.tools.web import served
 
@@ -197,16 +196,9 @@ def test_the_next_address_of_a_name_is_tried_where_the_first_does_not_listen(mon
 
 
 def test_a_certificate_is_held_to_the_name_and_not_to_the_address(monkeypatch, tmp_path):
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=shop", "-addext", "subjectAltName=DNS:shop.example", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, context = certificate_for("DNS:shop.example", tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     names(monkeypatch, ["127.0.0.1"])
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
 
     async def main(host):
         async with served(tls=context) as web:
