@@ -78,6 +78,8 @@ Factory = Callable[[ToolConfig], Tool]
 REGISTRY = {
     "email": "headrace.workers.tools.email:EmailTool",
     "http": "headrace.workers.tools.http:HttpTool",
+    "sql": "headrace.workers.tools.sql:SqlTool",
+    "python": "headrace.workers.tools.python:PythonTool",
     "noop": "headrace.workers.tools.noop:NoopTool",
 }
 """Tools by kind. Imported when asked for: only a worker with an MCP tool loads the SDK."""

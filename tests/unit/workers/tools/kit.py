@@ -36,7 +36,7 @@ async def opened(**fields):
         await tool.close()
 
 
-def call(arguments, *, timeout_s=10.0, key="j/s/0", **fields):
+def call(arguments, /, *, timeout_s=10.0, key="j/s/0", **fields):
     """Make one call of a tool and return its answer."""
 
     async def main():
