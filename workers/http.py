@@ -182,6 +182,14 @@ async def _read_raw(response: httpx.Response, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
+def client_for_mcp(headers: Mapping[str, str], *, timeout_s: float) -> Any:
+    """Return the client that the MCP SDK asks for, which is httpx's successor: with headers, without redirects."""
+    import httpx2
+
+    timeout = httpx2.Timeout(timeout_s, read=None)  # Calls have times of their own.
+    return httpx2.AsyncClient(headers=dict(headers), timeout=timeout, follow_redirects=False)
+
+
 def proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for a URL (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), or None.
 

@@ -80,6 +80,7 @@ REGISTRY = {
     "http": "headrace.workers.tools.http:HttpTool",
     "sql": "headrace.workers.tools.sql:SqlTool",
     "python": "headrace.workers.tools.python:PythonTool",
+    "mcp": "headrace.workers.tools.mcp:McpTool",
     "noop": "headrace.workers.tools.noop:NoopTool",
 }
 """Tools by kind. Imported when asked for: only a worker with an MCP tool loads the SDK."""
