@@ -78,6 +78,7 @@ Factory = Callable[[ToolConfig], Tool]
 REGISTRY = {
     "email": "headrace.workers.tools.email:EmailTool",
     "http": "headrace.workers.tools.http:HttpTool",
+    "retrieve": "headrace.workers.tools.retrieve:RetrieveTool",
     "sql": "headrace.workers.tools.sql:SqlTool",
     "python": "headrace.workers.tools.python:PythonTool",
     "mcp": "headrace.workers.tools.mcp:McpTool",

@@ -12,7 +12,7 @@ class Web:
     """Answers by path; a coroutine may do with the connection what it likes."""
 
     def __init__(self):
-        self.routes, self.asked, self.port = {}, [], 0
+        self.routes, self.asked, self.port, self.last_body = {}, [], 0, b""
 
     def answer(self, path, body=b"", *, status=200, **headers):
         if not isinstance(body, bytes | str):
@@ -37,6 +37,7 @@ class Web:
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             self.asked.append((method, path, headers, body.decode()))
+            self.last_body = body
             found = self.routes.get(path.partition("?")[0], b"HTTP/1.1 404 x\r\ncontent-length: 9\r\n\r\nnot there")
             if callable(found):
                 await found(writer)
