@@ -149,14 +149,14 @@ class _Session:
 
     def _connected(self) -> smtplib.SMTP:
         spec, connect_s = self._spec, min(CONNECT_S, self._timeout_s)
-        smtp: smtplib.SMTP
+        smtp: _Smtp | _SecureSmtp
         if spec.security == "tls":
             smtp = _SecureSmtp(local_hostname=_me(), timeout=connect_s, context=ssl.create_default_context())
         else:
             smtp = _Smtp(local_hostname=_me(), timeout=connect_s)
         with self._lock:
             self._smtp = smtp
-        smtp._host = spec.host  # type: ignore[attr-defined] # What TLS holds the certificate to; `connect` forgets it.
+        smtp._host = spec.host  # What TLS holds the certificate to, which `connect` alone does not note.
         code, said = smtp.connect(spec.host, spec.port)
         if code != 220:
             smtp.close()
@@ -229,6 +229,7 @@ class _Session:
 class _BoundedReplies:
     """Reads replies as `smtplib` does, up to a bound."""
 
+    _host: str
     sock: socket.socket | None
     file: Any
     close: Callable[[], None]

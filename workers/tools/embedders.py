@@ -64,7 +64,8 @@ class HashingEmbedder:
 
     async def query(self, text: str, *, timeout_s: float) -> Matrix:
         del timeout_s
-        return self._rows([self._words.vector(features_of(text))])[0]
+        row: Matrix = self._rows([self._words.vector(features_of(text))])[0]
+        return row
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -111,7 +112,8 @@ class EndpointEmbedder:
         import numpy as np
 
         [row] = await self._ask([text], timeout_s)
-        return _unit(np.asarray([row], dtype=np.float32))[0]
+        found: Matrix = _unit(np.asarray([row], dtype=np.float32))[0]
+        return found
 
     async def close(self) -> None:
         await self._http.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from headrace.schemas.errors import AdapterError, ErrorKind
@@ -55,21 +57,17 @@ class Threads:
             raise
 
     def _run(self, act: Callable[[], T], loop: asyncio.AbstractEventLoop, done: asyncio.Future[T]) -> None:
+        tell: Callable[[], None]
         try:
             found = act()
         except BaseException as error:
-            told = error
-            self._end(loop, lambda: done.cancelled() or done.set_exception(_raisable(told)))
+            tell = partial(done.set_exception, _raisable(error))
         else:
-            self._end(loop, lambda: done.cancelled() or done.set_result(found))
-
-    def _end(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], object]) -> None:
+            tell = partial(done.set_result, found)
         with self._lock:
             self._live -= 1
-        try:
-            loop.call_soon_threadsafe(tell)
-        except RuntimeError:  # The loop is closed: nobody waits.
-            return
+        with suppress(RuntimeError):  # The loop is closed: nobody waits.
+            loop.call_soon_threadsafe(lambda: None if done.cancelled() else tell())
 
 
 def _raisable(error: BaseException) -> BaseException:

@@ -95,9 +95,8 @@ def test_the_start_says_what_it_read(folder):
 
 
 def test_ten_thousand_passages_are_searched_in_milliseconds(tmp_path):
-    lines = [
-        f"order {number} of customer {number % 97}: item{number * 7919 % 10_007} delivered" for number in range(10_000)
-    ]
+    items = [number * 7919 % 10_007 for number in range(10_000)]
+    lines = [f"order {number} of customer {number % 97}: item{item} delivered" for number, item in enumerate(items)]
     (tmp_path / "orders.txt").write_text("\n\n".join(line.ljust(60) for line in lines))
     fields = {"kind": "retrieve", "folder": str(tmp_path), "chunk_characters": 62, "overlap_characters": 0}
 
