@@ -45,6 +45,7 @@ def open_runner(
         is_cancelled=is_cancelled,
         objects=objects,
         inline_bytes=inline_bytes,
+        public=plan.endpoint.public,
     )
 
 

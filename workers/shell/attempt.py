@@ -26,7 +26,7 @@ from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, Result, Task
+from headrace.schemas.messages import Failure, LlmCall, Result, Sensitivity, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.cost import cost_microusd
@@ -63,6 +63,7 @@ class AttemptRunner:
         is_cancelled: whether a job is known to be cancelled.
         objects: opens the object store when it is first needed.
         inline_bytes: above this an output travels as a reference.
+        public: whether the endpoint lies outside; then no confidential task is called, whoever dispatched it.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class AttemptRunner:
         is_cancelled: Callable[[str], bool],
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
+        public: bool = False,
     ) -> None:
+        self._public = public
         # Looked at once: isinstance of a protocol costs more than a whole echo.
         self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
         self.immediate = self._immediate is not None
@@ -178,6 +181,8 @@ class AttemptRunner:
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
+        if self._public and task.sensitivity is Sensitivity.CONFIDENTIAL:
+            return self.failed(task, ErrorKind.BAD_REQUEST, "the job is confidential, and this pool is public")
         if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
             message = "the last moment for the call to start had passed"
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)

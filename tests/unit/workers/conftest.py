@@ -41,7 +41,17 @@ def make_task(**fields):
 PRICE = Price(input=1_000_000, cached_input=500_000, output=2_000_000)
 
 
-def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, price=PRICE, **endpoint):
+def make_runner(
+    base_url,
+    *,
+    store=None,
+    cancelled=(),
+    inline_bytes=262_144,
+    key=None,
+    price=PRICE,
+    refuses_confidential=False,
+    **endpoint,
+):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
     runner = AttemptRunner(
@@ -52,6 +62,7 @@ def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key
         is_cancelled=cancelled.__contains__,
         objects=lambda: store,
         inline_bytes=inline_bytes,
+        public=refuses_confidential,
     )
     return runner, adapter
 
