@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.runtime.pools import load_pools
 from headrace.schemas.errors import AdapterError, ConfigError, ErrorKind
 from tests.unit.workers.tools.kit import call, config_of, opened, runner_of, tool_task
 
@@ -192,3 +193,18 @@ def test_a_command_that_speaks_no_mcp_does_not_hold_up_the_worker(program, monke
     error = failure("add", {"a": 1, "b": 2}, server={"command": [sys.executable, "-c", program]}, timeout_s=2)
     assert (error.kind, error.unconfirmed) in {(ErrorKind.NETWORK, False), (ErrorKind.TIMEOUT, False)}
     assert time.monotonic() - began < 20
+
+
+def test_a_servers_tools_are_listed_as_a_pools_file_has_them(tmp_path):
+    def listing(*arguments):
+        command = [sys.executable, "-m", "headrace.workers.tools.mcp_listing", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    listed = listing(sys.executable, SERVER)
+    path = tmp_path / "pools.yaml"
+    path.write_text(listed.stdout)
+    tools = load_pools(path).tools
+    assert {"add", "greet", "wipe"} <= set(tools)
+    assert tools["add"].argument_names() == ("a", "b")
+    assert tools["add"].side_effect
+    assert [listing("/no/such/server").returncode, listing().returncode] == [2, 2]
