@@ -23,6 +23,8 @@ HeaderMap = dict[
 """Headers by name: a line break in one would begin another."""
 EnvName = Annotated[str, Field(pattern=ENV_PATTERN)]
 """The name of an environment variable; a secret itself never stands in a file."""
+EnvValue = Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9-]* )?[A-Za-z_][A-Za-z0-9_]*$")]
+"""The same, after a word that stands before the secret: ``Bearer CRM_TOKEN``."""
 
 
 class _Closed(BaseModel):
@@ -100,8 +102,8 @@ class HttpProvider(_Closed):
     """Where it is. ``{name}`` in path or query stands for an argument; a whole ``"{url}"`` needs ``hosts``."""
     headers: HeaderMap = Field(default_factory=dict)
     """Further headers; never secrets."""
-    headers_env: dict[str, EnvName] = Field(default_factory=dict)
-    """Further headers whose values stand in environment variables: ``authorization: CRM_TOKEN``."""
+    headers_env: dict[str, EnvValue] = Field(default_factory=dict)
+    """Further headers whose values stand in environment variables: ``authorization: Bearer CRM_TOKEN``."""
 
 
 class HttpTool(ToolSpec):
@@ -109,13 +111,13 @@ class HttpTool(ToolSpec):
 
     kind: Literal["http"]
     """``http``."""
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """Arguments that the URL does not name go as JSON body of POST, PUT and PATCH, else into the query."""
     url: str | None = Field(default=None, pattern=r"^(\{[A-Za-z_][A-Za-z0-9_]*\}|https?://[^\s]+)$")
     """See `HttpProvider`; this is its short form."""
     headers: HeaderMap = Field(default_factory=dict)
     """See `HttpProvider`."""
-    headers_env: dict[str, EnvName] = Field(default_factory=dict)
+    headers_env: dict[str, EnvValue] = Field(default_factory=dict)
     """See `HttpProvider`."""
     providers: tuple[HttpProvider, ...] = Field(default=(), max_length=16)
     """Several addresses in place of ``url``: the next is asked where nothing can have been done at the one before."""
@@ -131,7 +133,7 @@ class HttpTool(ToolSpec):
     @model_validator(mode="before")
     @classmethod
     def _reading_changes_nothing(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("method", "GET") in ("GET", "HEAD"):
+        if isinstance(values, dict) and values.get("method", "GET") == "GET":
             return {"side_effect": False, **values}
         return values
 
@@ -188,6 +190,8 @@ class EmailProvider(_Closed):
     def _login_is_whole(self) -> EmailProvider:
         if (self.user_env is None) != (self.password_env is None):
             raise ValueError("user_env and password_env go together")
+        if self.security == "none" and self.password_env is not None:
+            raise ValueError("a password goes over an encrypted connection only (security: starttls or tls)")
         return self
 
 
@@ -341,7 +345,7 @@ class McpServer(_Closed):
     """Where it listens (streamable HTTP)."""
     headers: HeaderMap = Field(default_factory=dict)
     """Headers of each request to ``url``; never secrets."""
-    headers_env: dict[str, EnvName] = Field(default_factory=dict)
+    headers_env: dict[str, EnvValue] = Field(default_factory=dict)
     """Headers whose values stand in environment variables."""
 
     @model_validator(mode="after")

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from headrace.schemas import task_form
 from headrace.schemas.codec import decode, encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Nested, ObjectRef, Result, Task, Usage
+from headrace.schemas.messages import (
+    ChatMessage,
+    Failure,
+    Lane,
+    LlmCall,
+    Nested,
+    ObjectRef,
+    Result,
+    Task,
+    ToolCall,
+    Usage,
+)
 from headrace.workers.core.result_text import result_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -44,6 +55,7 @@ TASKS = st.builds(
     not_after_ms=st.none() | COUNT,
     call=st.none() | CALLS,
     call_ref=st.none() | REFS,
+    tool=st.none() | st.builds(ToolCall, tool=TEXT, arguments=st.dictionaries(TEXT, JSON, max_size=3)),
 )
 RESULTS = st.builds(
     Result,

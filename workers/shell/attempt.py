@@ -28,7 +28,7 @@ from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, Result, Task
+from headrace.schemas.messages import Failure, LlmCall, Result, Sensitivity, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.journal import Entry
@@ -64,6 +64,7 @@ class AttemptRunner:
         objects: opens the object store when it is first needed.
         inline_bytes: above this an output travels as a reference.
         is_called_off: whether a single task is known not to be wanted any more.
+        public: whether the endpoint lies outside; then no confidential task is called, whoever dispatched it.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class AttemptRunner:
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
         is_called_off: Callable[[str], bool] = lambda _task_id: False,
+        public: bool = False,
     ) -> None:
+        self._public = public
         # Looked at once: isinstance of a protocol costs more than a whole echo.
         self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
         self.immediate = self._immediate is not None
@@ -91,6 +94,15 @@ class AttemptRunner:
         self._schemas = OutputSchemas()
         self._charged = pool.price.is_charged
         self.priced = pool.price.input > 0 or pool.price.output > 0
+        self.notes_first = self.priced
+        """Whether no call begins before its start is in the journal: a lost one would be made twice."""
+
+    async def start(self) -> None:
+        """Make ready what calls need; an adapter needs nothing."""
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._adapter.close()
 
     def run_now(self, task: Task) -> Ended | None:
         """Answer at once where nothing has to be waited for; None: `run` is needed."""
@@ -116,7 +128,7 @@ class AttemptRunner:
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
         try:
-            call = task.call if task.call is not None else await self._payloads.fetch(task)
+            call = await self._call_of(task)
         except HeadraceError as error:
             return self._ended(self._result(task, failure=failure_of(error, "the call")), called=False)
         except Exception as error:
@@ -173,12 +185,18 @@ class AttemptRunner:
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
         if self._is_called_off(task.task_id):
             return self.failed(task, ErrorKind.CANCELLED, "its step had ended before the call")
+        if self._public and task.sensitivity is Sensitivity.CONFIDENTIAL:
+            return self.failed(task, ErrorKind.BAD_REQUEST, "the job is confidential, and this pool is public")
         if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
             message = "the last moment for the call to start had passed"
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
         return None
 
-    async def _call(self, task: Task, call: LlmCall) -> Result:
+    async def _call_of(self, task: Task) -> Any:
+        """Return what `_call` makes a call of; what it raises answers the task without one."""
+        return task.call if task.call is not None else await self._payloads.fetch(task, LlmCall)
+
+    async def _call(self, task: Task, call: Any) -> Result:
         started = time.monotonic()
         timeout_s = task.timeout_ms / 1_000
         key = f"{task.task_id}:{task.attempt}"

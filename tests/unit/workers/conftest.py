@@ -41,8 +41,18 @@ def make_task(**fields):
 PRICE = Price(input=1_000_000, cached_input=500_000, output=2_000_000)
 
 
-def make_runner(base_url, *, store=None, cancelled=(), called_off=(), inline_bytes=262_144, **endpoint):
-    key, price = endpoint.pop("key", None), endpoint.pop("price", PRICE)
+def make_runner(
+    base_url,
+    *,
+    store=None,
+    cancelled=(),
+    called_off=(),
+    inline_bytes=262_144,
+    key=None,
+    price=PRICE,
+    refuses_confidential=False,
+    **endpoint,
+):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
     runner = AttemptRunner(
@@ -54,6 +64,7 @@ def make_runner(base_url, *, store=None, cancelled=(), called_off=(), inline_byt
         objects=lambda: store,
         inline_bytes=inline_bytes,
         is_called_off=called_off.__contains__,
+        public=refuses_confidential,
     )
     return runner, adapter
 

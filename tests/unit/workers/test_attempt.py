@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task, Usage
+from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Sensitivity, Task, ToolCall, Usage
 from headrace.schemas.pools import Price
 from headrace.workers.adapters.base import Completion
 from headrace.workers.adapters.openai import _confidence
@@ -343,3 +343,24 @@ def test_an_attempt_leaves_one_canonical_line_with_ids_and_without_prompts(attem
     assert (line["job_id"], line["task_id"], line["attempt"], line["lane"]) == ("j", "j/s/0", 1, Lane.BATCH.value)
     assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert "private" not in str(line)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_nothing_confidential_reaches_a_public_endpoint_whoever_dispatched_it(public):
+    async def main():
+        async with served("{}") as (provider, base_url):
+            runner, adapter = make_runner(base_url, refuses_confidential=public)
+            ended = await runner.run(make_task(sensitivity=Sensitivity.CONFIDENTIAL), begin)
+            await adapter.close()
+            return ended.result.failure, len(provider.calls)
+
+    failure, calls = asyncio.run(main())
+    assert calls == (0 if public else 1)
+    assert (failure is None) is not public
+    assert not public or failure.kind is ErrorKind.BAD_REQUEST
+
+
+def test_a_tools_call_in_a_pool_of_models_is_refused(attempt):
+    task = make_task(tool=ToolCall(tool="t", arguments={})).model_copy(update={"call": None})
+    result, _, called = attempt("{}", task)
+    assert (result.failure.kind, called, result.unconfirmed) == (ErrorKind.BAD_REQUEST, False, False)
