@@ -56,7 +56,7 @@ def run(quick: bool) -> Report:
 
 
 def run_million(quick: bool) -> Report:
-    """A job of a million beside one of a hundred thousand, whose cost `run` compares with that of smaller ones: once."""
+    """A job of a million beside one of a hundred thousand, whose cost `run` compares with that of smaller ones."""
     del quick
     return measure((SIZES[-1], MILLION), (MILLION,), rounds=1)
 
