@@ -96,8 +96,8 @@ class Decider:
 
     # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, batch: Batch, source: Source, at_ms: int) -> None:
-        """Decide about one record of ``jobs`` or ``results``.
+    def take(self, batch: Batch, source: Source, at_ms: int, known: Meaning | None = None) -> None:
+        """Decide about one record of ``jobs`` or ``results``; `known` is what it means, where it was read before.
 
         Raises:
             DependencyUnavailable: it cannot be decided now. Nothing of it is in the batch: decide it again later.
@@ -105,7 +105,7 @@ class Decider:
         partition = self._partitions[source.partition]
         on_results = source.topic == self._topics.results
         try:
-            meaning: Meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
+            meaning = known or (self._intake.result(source) if on_results else self._intake.job(source, at_ms))
         except Exception as error:
             self._broke(batch, partition, source, error)
         else:
