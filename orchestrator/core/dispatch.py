@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
@@ -14,6 +15,7 @@ from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.nested_dispatch import NestedSender
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
+from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.state import StepStatus, TaskRecord
 from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
@@ -195,6 +197,7 @@ class _Sender:
         spec, llm = turn.header.spec, call.llm
         assert llm is not None
         self._turn, self._step, self._llm, self._before = turn, step, llm, before
+        self._repair = before.repair if before is not None and before.repair and before.repair.is_open else None
         self._base = step_context(turn, step)
         self._names = call.names
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
@@ -249,6 +252,8 @@ class _Sender:
             raise  # The store is waited for; a broken input fails the job, and not one task after the other.
         except HeadraceError as error:
             return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
+        if self._repair is not None:
+            messages = self._with_repair(messages, self._repair)
         if refusal := self._refusal(messages):
             return refusal
         reserved = None
@@ -263,11 +268,24 @@ class _Sender:
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
         turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
+        if task.kind == "repair":
+            state = turn.step_state(step.name)
+            turn.set_step(step.name, replace(state, repaired=state.repaired + 1))
         return None
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
         """Return a task as it was last dispatched; raises what `messages` does."""
-        return self.task(index, record, self.messages(index, work))
+        messages = self.messages(index, work)
+        return self.task(index, record, self._with_repair(messages, self._repair) if self._repair else messages)
+
+    def _with_repair(self, messages: tuple[ChatMessage, ...], repair: Repair) -> tuple[ChatMessage, ...]:
+        """Return a prompt with the wrong answer shown; as it was where that has no room or cannot be afforded."""
+        longer = (*messages, *repair.messages())
+        bound = budget.upper_bound(longer, self._llm.max_output_tokens or 0, self._pool)
+        if self._refusal(longer) or (self._limited and not budget.fits(self._turn.header, bound)):
+            return messages
+        self._task["kind"] = "repair"
+        return longer
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
         tokens, most = self._pool.context_tokens, self._llm.max_output_tokens

@@ -270,6 +270,7 @@ def receipt_of(turn: Turn) -> Receipt:
             tasks=state.ended if step is None or step.makes_tasks else 0,
             failed=state.failed,
             truncated=state.truncated,
+            repairs=state.repaired,
             started_ms=state.started_ms,
             finished_ms=state.finished_ms,
             template_hash=step.template_hash if step else "",

@@ -15,6 +15,7 @@ from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
+from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
@@ -29,12 +30,12 @@ from headrace.orchestrator.core.state import (
     StateRecord,
     StepState,
     StepStatus,
-    TaskEdit,
     TaskRecord,
     TaskStatus,
     WorkflowRecord,
     fields_besides,
 )
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
@@ -128,6 +129,8 @@ def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
         plain["e"] = {"pool": record.edit.pool, "messages": record.edit.messages}
     if record.redrives:
         plain["x"] = record.redrives
+    if record.repair is not None:
+        plain["m"] = [record.repair.answer, record.repair.problem]
 
 
 def _header_plain(header: JobHeader) -> dict[str, Any]:
@@ -309,6 +312,7 @@ def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
         stops=stops,
         cause=plain.get("c", ""),
         redrives=plain.get("x", 0),
+        repair=Repair(*plain["m"]) if "m" in plain else None,
         owed=tuple(Owed(*owed) for owed in plain.get("w", ())),
         history=tuple(AttemptNote(**note) for note in plain.get("h", ())),
         edit=TaskEdit(edit["pool"], None if messages is None else tuple((r, c) for r, c in messages)) if edit else None,

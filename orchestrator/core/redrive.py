@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from headrace.orchestrator.core.events import TaskRedriven
 from headrace.orchestrator.core.graph import Step
-from headrace.orchestrator.core.state import Phase, StepStatus, TaskEdit, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import Phase, StepStatus, TaskRecord, TaskStatus
 from headrace.orchestrator.core.task_calls import pool_of
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 from headrace.schemas.errors import DecodeError
@@ -75,6 +76,7 @@ def _reopen(turn: Turn, task_id: TaskId, record: TaskRecord, event: TaskRedriven
         free=record.attempt,
         kills=0,
         stops=0,
+        repair=None,
         redrives=max(event.redrives, record.redrives + 1),
         edit=TaskEdit(event.pool, event.messages) if edited else record.edit,
     )

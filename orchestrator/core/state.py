@@ -25,6 +25,8 @@ from typing import Any
 from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
+from headrace.orchestrator.core.repair import Repair
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
@@ -77,6 +79,8 @@ class StepState:
     finished_ms: int | None = None
     skipped: bool = False
     """Its condition did not hold."""
+    repaired: int = 0
+    """Attempts that went out with a wrong answer shown."""
 
     @property
     def ended(self) -> int:
@@ -99,6 +103,7 @@ class StepState:
             self.started_ms,
             self.finished_ms,
             self.skipped,
+            self.repaired,
         )
 
 
@@ -136,15 +141,6 @@ class Owed:
     pool: str
     tokens: int = 0
     cost_microusd: int = 0
-
-
-@value_object(frozen=True, slots=True)
-class TaskEdit:
-    """What an operator put in place of a task's own when he sent it back."""
-
-    pool: str | None = None
-    messages: tuple[tuple[str, str], ...] | None = None
-    """Role and content; None leaves the step's own."""
 
 
 @value_object(frozen=True, slots=True)
@@ -290,6 +286,8 @@ class TaskRecord:
     """How often an operator sent it back: the guard against a loop."""
     told: Told | None = None
     """Of a scripted step's task: what the script goes by."""
+    repair: Repair | None = None
+    """A wrong answer that the next attempt shows, or that one has shown."""
 
     @property
     def counted(self) -> int:

@@ -70,7 +70,7 @@ def _end(turn: Turn, step: Step) -> None:
             message = f"its step ended before another attempt; the last: {last.message}"[:1_000]
             failure = last.model_copy(update={"message": message})
             over = replace(record, status=TaskStatus.FAILED, at_ms=turn.now_ms, due_ms=None, failure=failure)
-            turn.put_task(step.name, index, replace(over, cause="", history=()))
+            turn.put_task(step.name, index, replace(over, cause="", history=(), repair=None))
             turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, failed=1))
         else:
             subject = order_of(turn.job_id, step, index)
