@@ -138,7 +138,8 @@ class World:
         return self.workflows[workflow]
 
     def _compile(self, text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=self.pools, tools=self.tools)
+        known = {"pools": self.pools, "tools": self.tools, "public_pools": self.public_pools}
+        return compile_workflow(json.loads(text), **known)
 
     def view(self, job_id: str) -> JobView:
         memo = self.memos.setdefault(job_id, JobMemo())

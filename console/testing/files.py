@@ -174,8 +174,9 @@ def _graph(
         path = "workflow" if tests.workflow is not None else "file"
         problems.add(path, f"its workflow {workflow} {error.message}; the key 'workflow' may name another file")
         return None, []
-    known = (pools.pools, pools.tools) if pools is not None else (None, None)
-    return check_text(str(workflow), text, pools=known[0], tools=known[1])
+    if pools is None:
+        return check_text(str(workflow), text, pools=None)
+    return check_text(str(workflow), text, pools=pools.pools, tools=pools.tools, public_pools=pools.public_pools)
 
 
 def _pools(path: Path, problems: Problems) -> PoolsFile | None:

@@ -88,14 +88,14 @@ def run_case(file: TestFile, case: Case, seed: int) -> CaseRun:
 
 
 def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) -> Environment:
-    public = [name for name, pool in pools.items() if file.pools and file.pools.endpoints[pool.endpoint].public]
+    public = file.pools.public_pools if file.pools is not None else ()
     canonical = file.graph.canonical.decode()
 
     def compile_text(text: str) -> Graph:
         if text == canonical:
             return file.graph
         known = (file.pools.pools, file.pools.tools) if file.pools is not None else (None, None)
-        return compile_workflow(json.loads(text), pools=known[0], tools=known[1])
+        return compile_workflow(json.loads(text), pools=known[0], tools=known[1], public_pools=public)
 
     def resolve(workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
         if workflow != file.graph.ref:
@@ -111,7 +111,7 @@ def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) ->
         # The stated rule and not o200k: the same on every machine, whatever extras it has.
         counters={"chars4": count_chars4},
         tokens_rule="chars4",
-        public_pools=tuple(public),
+        public_pools=public,
     )
 
 

@@ -17,6 +17,7 @@ from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_bud
 from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.scripts.run import Call
+from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
 from headrace.orchestrator.core.state import StepStatus, TaskRecord
 from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
 from headrace.orchestrator.core.templates import render
@@ -27,7 +28,7 @@ from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.base import remade, trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
+from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Task
 from headrace.schemas.task_form import TaskForm
 
 DISPATCH_WORK = MAX_WORK
@@ -202,6 +203,9 @@ class _Sender:
         self._names = call.names
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
+        self._forbidden = ""
+        if pool_name in turn.environment.public_pools and is_confidential(turn, step):
+            self._forbidden = f"step {step.name} is confidential, and pool {pool_name} is public"
         self._item: Callable[[int], Any] | None = None
         """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
         self._first: Task | None = None
@@ -232,7 +236,7 @@ class _Sender:
             "lane": Lane(spec.lane),
             "reply_partition": turn.view.partition,
             "tenant": spec.tenant,
-            "sensitivity": Sensitivity(spec.sensitivity),
+            "sensitivity": sensitivity_of(turn, step),
             "workflow": spec.workflow,
             "template_hash": step.template_hash,
             "timeout_ms": step.timeout_ms or int(pool.timeout_s * 1000),
@@ -246,6 +250,8 @@ class _Sender:
             work: what rendering its prompt may do.
         """
         turn, step = self._turn, self._step
+        if self._forbidden:
+            return Failure(kind=ErrorKind.BAD_REQUEST, message=self._forbidden)
         try:
             messages = self.messages(index, work)
         except (DependencyUnavailable, InputBroken):

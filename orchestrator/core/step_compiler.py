@@ -30,6 +30,7 @@ from headrace.orchestrator.core.steps import (
 )
 from headrace.orchestrator.core.tool_compiler import compile_tool
 from headrace.orchestrator.core.tool_plan import ToolPlan
+from headrace.schemas.base import Sensitivity
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
@@ -115,6 +116,7 @@ class StepCompiler:
             timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
             on_error=_on_error(spec.on_error if spec.wait is None else spec.wait.on_timeout),
             max_in_flight=spec.max_in_flight,
+            sensitivity=None if spec.sensitivity is None else Sensitivity(spec.sensitivity),
             yields_list=kind in (StepKind.SPLIT, StepKind.FOR_EACH),
             template_hash=hashlib.sha256(canonical_json(raw)).hexdigest()[:16],
         )
