@@ -107,6 +107,7 @@ def environment_for(
             max_value_bytes=settings.objects.cache_bytes,
             queue_limit_ms=limits.queue_limit_s * 1000,
             lost_grace_ms=int(limits.lost_grace_s * 1000),
+            prefix_keys=limits.prefix_keys,
             max_kills=limits.max_kills,
             max_stops=limits.max_stops,
         ),

@@ -139,7 +139,7 @@ class StepSpec(Closed):
     sensitivity: Literal["confidential", "public"] | None = None
     """``confidential``: its tasks are, whatever the job says; ``public``: what it yields is not, whatever it reads."""
     key: Literal["spread", "session", "prefix"] = "spread"
-    """How tasks are keyed; ``session`` and ``prefix`` come later."""
+    """Which tasks go one after the other (``session``), or to the same partitions (``prefix``)."""
 
 
 class WorkflowSpec(Closed):

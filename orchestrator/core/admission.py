@@ -12,6 +12,7 @@ from headrace.orchestrator.core.nested_admission import Nested, NestingInvalid, 
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind, HeadraceError, WorkflowInvalid
+from headrace.schemas.ids import SESSION_MARK, session_of
 from headrace.schemas.messages import Failure, Sensitivity, Submission
 
 
@@ -51,7 +52,7 @@ def admit(
         return Failure(kind=text.kind, message=text.message)
     if submission.items is not None and (failure := check_items(graph, submission.items, environment)):
         return failure
-    failure = _check_all(submission, graph, environment, job_id)
+    failure = _check_session(submission, graph, job_id) or _check_all(submission, graph, environment, job_id)
     return failure or Accepted(graph, text)
 
 
@@ -76,6 +77,21 @@ def _check_all(submission: Submission, graph: Graph, environment: Environment, j
         if failure is not None:
             where = f"{each.way}: " if each.way else ""
             return failure.model_copy(update={"message": f"{where}{failure.message}"[:2_000]})
+    return None
+
+
+def _check_session(submission: Submission, graph: Graph, job_id: str) -> Failure | None:
+    """Steps in turn need a session; a nested job has none of its own, and would wait for the job above it."""
+    if not graph.in_turn:
+        return None
+    steps = ", ".join(graph.in_turn)
+    if submission.parent is not None:
+        return Failure(
+            kind=ErrorKind.INVALID_WORKFLOW, message=f"key: session ({steps}) is for jobs that are not nested"
+        )
+    if session_of(job_id) is None:
+        message = f"steps with key: session ({steps}) need a session: begin the job_id with SESSION{SESSION_MARK}"
+        return Failure(kind=ErrorKind.INVALID_JOB, message=message)
     return None
 
 

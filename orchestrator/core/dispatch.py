@@ -18,8 +18,11 @@ from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
+from headrace.orchestrator.core.sessions import has_turn
 from headrace.orchestrator.core.state import StepStatus, TaskRecord
+from headrace.orchestrator.core.steps import KeyRule
 from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
+from headrace.orchestrator.core.task_keys import record_key
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.tool_dispatch import ToolSender
 from headrace.orchestrator.core.turn import Turn
@@ -59,6 +62,8 @@ def may_go_again(turn: Turn, step: Step) -> bool:
     """Return whether a retry whose time has come finds a place in the windows of its job and its step."""
     job_limit = _job_window(turn)
     live = sum(state.live for _, state in turn.header.steps)
+    if step.key is KeyRule.SESSION and any(turn.step_state(name).live for name in turn.graph.in_turn):
+        return False
     return live < job_limit and turn.step_state(step.name).live < (step.max_in_flight or job_limit)
 
 
@@ -76,7 +81,7 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     state = turn.step_state(step.name)
     if state.status is not StepStatus.RUNNING or not step.makes_tasks:
         return 0
-    left = min(at_most, state.total - state.next)
+    left = _in_turn(turn, step, min(at_most, state.total - state.next))
     if step.script is not None:
         return min(left, len(next_calls(turn, step, state.next)))
     if step.kind is not StepKind.REDUCE and not streams(turn, step):
@@ -85,6 +90,13 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     while count < min(left, LOOK_AHEAD) and is_ready(turn, step, state.next + count):
         count += 1
     return count
+
+
+def _in_turn(turn: Turn, step: Step, count: int) -> int:
+    """Return how many of so many tasks may go out at a time: of a step with ``key: session`` one, in its job's turn."""
+    if step.key is not KeyRule.SESSION or count <= 0:
+        return count
+    return 1 if has_turn(turn) else 0
 
 
 def is_ready(turn: Turn, step: Step, index: int) -> bool:
@@ -121,6 +133,7 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     refused: list[tuple[int, Failure]] = []
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step)) if may_go(turn, step) else 0
+    count = _in_turn(turn, step, count)
     if step.script is not None:
         count = min(count, len(next_calls(turn, step, state.next)))
     if count <= 0:
@@ -203,6 +216,7 @@ class _Sender:
         self._names = call.names
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
+        self._spread_over = turn.environment.limits.prefix_keys
         self._forbidden = ""
         if pool_name in turn.environment.public_pools and is_confidential(turn, step):
             self._forbidden = f"step {step.name} is confidential, and pool {pool_name} is public"
@@ -273,7 +287,8 @@ class _Sender:
             self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
-        turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
+        key = task.task_id if step.key is KeyRule.SPREAD else record_key(step, task, spread_over=self._spread_over)
+        turn.effect(DispatchTask(task, key, self._trace, self._after, self._cause, self._form))
         if task.kind == "repair":
             state = turn.step_state(step.name)
             turn.set_step(step.name, replace(state, repaired=state.repaired + 1))

@@ -92,6 +92,8 @@ class Graph:
     """Whether a step is another workflow."""
     undoes: bool = False
     """Whether a step is a saga."""
+    in_turn: tuple[str, ...] = ()
+    """The steps with ``key: session``."""
     yields_confidential: bool = False
     """Whether its output names what is confidential."""
     _waits: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
@@ -329,6 +331,7 @@ def _graph(
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
         nests=any(step.nested is not None for step in steps),
+        in_turn=tuple(step.name for step in steps if step.key is KeyRule.SESSION),
         undoes=any(isinstance(step.script, SagaPlan) for step in steps),
         _waits={step.wait.signal: step for step in steps if step.wait is not None},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),

@@ -37,7 +37,7 @@ def nested_graphs(graph: Graph, find: Find, *, depth: int = 0) -> Iterator[Neste
         depth: how many jobs stand above it.
 
     Raises:
-        NestingInvalid: one is not there, they nest too deeply, or one yields to a step what the step must call so.
+        NestingInvalid: one is not there, they nest too deeply, or one cannot be nested so.
     """
     level = [Nested(graph.ref, graph)]
     while level:
@@ -51,6 +51,8 @@ def nested_graphs(graph: Graph, find: Find, *, depth: int = 0) -> Iterator[Neste
                 if depth > MAX_DEPTH:
                     raise NestingInvalid(f"{place} nests deeper than {MAX_DEPTH}")
                 found = _find(find, place, step.nested.workflow)
+                if found.in_turn:
+                    raise NestingInvalid(f"{place}: {found.ref} has steps with key: session, which cannot be nested")
                 if found.yields_confidential and step.sensitivity is None and not step.confidential:
                     hint = "say sensitivity: confidential on the step, or public where all may see it"
                     raise NestingInvalid(f"{place}: what {found.ref} yields is confidential: {hint}")

@@ -8,6 +8,7 @@ key                         record
 ``items/<job>/<n>``         `InputPart`: the same of the reference to its items, where they come by reference
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
 ``signal/<job>/<step>``     `KeptSignal`: what a step waits for, or came before it does
+``session/<session>``       `Session`: its jobs that have steps in turn, while one of them runs
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
 ``owner``                   `Owner`: the transactional id that wrote here last (shell)
@@ -26,6 +27,7 @@ from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.repair import Repair
+from headrace.orchestrator.core.session_record import Session
 from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
@@ -342,7 +344,7 @@ class Cursor:
     offset: int
 
 
-StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Marker | WorkflowRecord | Owner | Cursor
+StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Session | Marker | WorkflowRecord | Owner | Cursor
 
 
 def job_key(job_id: str) -> str:

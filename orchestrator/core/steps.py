@@ -59,6 +59,8 @@ class KeyRule(StrEnum):
     """How a task is keyed on its topic."""
 
     SPREAD = "spread"
+    SESSION = "session"
+    PREFIX = "prefix"
 
 
 class OnErrorMode(StrEnum):

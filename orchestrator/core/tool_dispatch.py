@@ -15,6 +15,7 @@ from headrace.orchestrator.core.scripts.run import Call
 from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
 from headrace.orchestrator.core.state import TaskRecord
 from headrace.orchestrator.core.steps import Step, StepKind
+from headrace.orchestrator.core.task_keys import record_key
 from headrace.orchestrator.core.templates import RenderError, evaluate_structure
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, step_context
@@ -73,7 +74,8 @@ class ToolSender:
         task = self._task(index, record, arguments)
         before, trace = self._before, tuple((name, text.encode()) for name, text in turn.header.spec.trace)
         after = before.failure.kind.value if before is not None and before.failure is not None else ""
-        turn.effect(DispatchTask(task, task.task_id, trace, after, before.cause if before is not None else ""))
+        key = record_key(self._step, task, spread_over=1)
+        turn.effect(DispatchTask(task, key, trace, after, before.cause if before is not None else ""))
         return None
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
