@@ -162,7 +162,7 @@ class StepCompiler:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.wait is not None and "on_error" in given:
             self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")
-        if spec.key == KeyRule.PREFIX and not (spec.llm or any(getattr(spec, kind) for kind in _PROMPTING)):
+        if spec.key == "prefix" and not (spec.llm or any(getattr(spec, kind) for kind in _PROMPTING)):
             self._problem(f"{path}.key", "key: prefix belongs to steps that call models")
 
     def _check_reduce(self, path: str, spec: StepSpec) -> None:
