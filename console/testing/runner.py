@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.console.testing.answering import Answerer
-from headrace.console.testing.driver import JOB_ID, START_MS, Draws, Driver, Objects, Played
+from headrace.console.testing.driver import JOB_ID, START_MS, TURN_ID, Draws, Driver, Objects, Played
 from headrace.console.testing.expectations import Miss, misses
 from headrace.console.testing.files import Case, TestFile
 from headrace.console.testing.script import Script
@@ -127,4 +127,5 @@ def _submission(file: TestFile, case: Case) -> Submission:
     given = {name: getattr(job, name) for name in JobFields.model_fields if name != "deadline_s"}
     if job.deadline_s is not None:
         given["deadline"] = datetime.fromtimestamp(START_MS / 1000, tz=UTC) + timedelta(seconds=job.deadline_s)
-    return Submission(job_id=JOB_ID, workflow=file.graph.ref, input=case.input, **given)
+    job_id = TURN_ID if file.graph.in_turn else JOB_ID
+    return Submission(job_id=job_id, workflow=file.graph.ref, input=case.input, **given)
