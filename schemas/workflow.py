@@ -30,8 +30,8 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
     "route": ("semantic",),
-    "branch": ("tool", "workflow"),
-    "allowed": ("tool", "workflow"),
+    "branch": ("workflow",),
+    "allowed": ("workflow",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.nested_plan import NestedPlan
-from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.scripts.plans import PlannedPlan, RoutePlan, Script
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
@@ -239,7 +239,7 @@ class Step:
     @property
     def tools(self) -> tuple[ToolPlan, ...]:
         """Every call of a tool that it may make."""
-        if isinstance(self.script, SagaPlan):
+        if isinstance(self.script, RoutePlan | PlannedPlan | SagaPlan):
             return self.script.tools
         return () if self.tool is None else (self.tool,)
 

@@ -19,6 +19,7 @@ from headrace.orchestrator.core.scripts.run import (
     Stage,
     Verdict,
     answer_value,
+    call_to,
 )
 from headrace.orchestrator.core.steps import RetryRule, RetryRules
 from headrace.schemas.errors import ErrorKind
@@ -43,7 +44,7 @@ def decide(plan: RoutePlan, run: Run) -> Verdict:
     if call is None:
         return Finished(lambda: to, news, receipt)
     if not answers:
-        return Stage((Call(call),), news)
+        return Stage((call_to(call),), news)
     answer = answers[0][0]
     if answer.good:
         return Finished(answer_value(answer), receipt=receipt)

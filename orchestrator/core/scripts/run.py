@@ -48,6 +48,11 @@ class Call:
         return self.llm.pool
 
 
+def call_to(callee: LlmPlan | ToolPlan, names: Callable[[], Mapping[str, Any]] = _no_names) -> Call:
+    """Return the call of a model or of a tool."""
+    return Call(tool=callee, names=names) if isinstance(callee, ToolPlan) else Call(callee, names)
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """An event to announce."""
