@@ -65,8 +65,8 @@ def _pattern(outcome: Outcome) -> PatternReceipt:
 
 def _choice(outcome: Outcome) -> str | None:
     """Return the letter, which both workflows have in another place."""
-    found = outcome.output
-    return found["choice"] if isinstance(found, dict) else found
+    found = outcome.output["choice"] if isinstance(outcome.output, dict) else outcome.output
+    return None if found is None else str(found)
 
 
 def _judged(events: list[Event]) -> bool:
