@@ -18,6 +18,7 @@ from headrace.console.graph_svg import svg_of
 from headrace.console.testing.files import is_tests, load_tests, tests_beside
 from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
 from headrace.schemas.pools import PoolsFile
@@ -119,6 +120,8 @@ def describe(step: Step) -> str:
         return f"split by {step.split.by}{size}"
     if step.wait is not None:
         return f"wait for signal {step.wait.signal}"
+    if isinstance(step.script, SagaPlan):
+        return f"saga of {', '.join(entry.name for entry in step.script.entries)}"
     if step.script is not None:
         return f"{step.kind} over {', '.join(dict.fromkeys(call.pool for call in step.calls)) or 'names'}"
     source = (step.source.step or "an expression") if step.source else ""
