@@ -12,7 +12,7 @@ import pytest
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Sensitivity, ToolCall
 from tests.integration.worker_fixtures import World, counts, task, wait_until
-from tests.smtp import MailServer
+from headrace.examples.mail_server import MailServer
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 
