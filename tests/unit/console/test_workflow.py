@@ -41,14 +41,6 @@ def test_show_draws_the_steps_as_a_tree_and_as_mermaid():
     assert "  s_chunks --> s_notes" in chart
 
 
-def test_show_names_the_calls_of_a_saga(tmp_path):
-    file = tmp_path / "w.yaml"
-    file.write_text(
-        "name: w\nversion: 1\nsteps:\n  a: {saga: [{name: pay, tool: {name: t}}, {name: send, tool: {name: t}}]}\n"
-    )
-    assert "a  saga of pay, send" in run("show", file).output
-
-
 def test_show_draws_a_picture_with_a_box_a_step_each_below_what_it_needs():
     root = ElementTree.fromstring(run("show", GOLDEN, "--svg").output)
     boxes = {group[0].text.split(":")[0]: group[1] for group in root if group.tag.endswith("}g")}
