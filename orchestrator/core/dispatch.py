@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable
+from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable, weighed_with
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
@@ -196,7 +196,7 @@ class _Sender:
         assert llm is not None
         self._turn, self._step, self._llm, self._before = turn, step, llm, before
         self._base = step_context(turn, step)
-        self._names = call.names
+        self._names, self._more = call.names, call.more
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
         self._item: Callable[[int], Any] | None = None
@@ -221,6 +221,8 @@ class _Sender:
             "stop": llm.stop,
             "output_schema": llm.output_schema,
             "logprobs": llm.logprobs,
+            "tools": llm.tools,
+            "tool_choice": llm.tool_choice,
         }
         self._task = {
             "job_id": spec.job_id,
@@ -249,11 +251,12 @@ class _Sender:
             raise  # The store is waited for; a broken input fails the job, and not one task after the other.
         except HeadraceError as error:
             return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
-        if refusal := self._refusal(messages):
+        weighed = weighed_with(messages, self._llm.tools) if self._llm.tools else messages
+        if refusal := self._refusal(weighed):
             return refusal
         reserved = None
         if self._limited or self._priced:
-            reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
+            reserved = budget.upper_bound(weighed, self._llm.max_output_tokens or 0, self._pool)
             if self._limited and not budget.fits(turn.header, reserved):
                 return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
@@ -294,9 +297,8 @@ class _Sender:
             made = zip(first.call.messages, contents, strict=True)
             return tuple([remade(message, content=content) for message, content in made])
         roles = [template.role for template in self._llm.messages]
-        return tuple(
-            trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)
-        )
+        made = [trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)]
+        return (*made, *self._more())
 
     def _context(self, index: int) -> dict[str, Any]:
         match self._step.kind:
