@@ -297,8 +297,8 @@ class _Sender:
             made = zip(first.call.messages, contents, strict=True)
             return tuple([remade(message, content=content) for message, content in made])
         roles = [template.role for template in self._llm.messages]
-        made = [trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)]
-        return (*made, *self._more())
+        own = [trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)]
+        return (*own, *self._more())
 
     def _context(self, index: int) -> dict[str, Any]:
         match self._step.kind:

@@ -36,8 +36,6 @@ class Call:
     """The model call, or None."""
     names: Callable[[], Mapping[str, Any]] = _no_names
     """Gives the names that its templates know beside the step's own; called where they are rendered."""
-    more: Callable[[], tuple[ChatMessage, ...]] = _no_messages
-    """Gives the messages that follow those of its templates; called where they are rendered."""
     retry: RetryRules | None = None
     """How it is tried again; None: as the step says."""
     tool: ToolPlan | None = None
@@ -46,6 +44,8 @@ class Call:
     """Its arguments as they are, where a model chose them; None: the templates of `tool` make them."""
     compulsory: bool = False
     """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
+    more: Callable[[], tuple[ChatMessage, ...]] = _no_messages
+    """Gives the messages that follow those of its templates; called where they are rendered."""
 
     @property
     def pool(self) -> str:
