@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.plans import CascadePlan, PlannedPlan, RefinePlan, RoutePlan, Script, VotePlan
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.steps import Step
@@ -46,6 +47,8 @@ def _script(plan: Script) -> str:
             return f"{plan.generate.pool}, judged by {plan.evaluate.pool}, at most {plan.max_rounds} times"
         case PlannedPlan():
             return f"by {plan.planner.pool}: at most {plan.max_tasks} of {', '.join(plan.allowed)}"
+        case AgentPlan():
+            return f"on {plan.turn.pool} with {', '.join(plan.allowed)}: at most {plan.max_turns} turns"
         case SagaPlan():
             return ", then ".join(entry.name for entry in plan.entries)
 

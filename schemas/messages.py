@@ -10,7 +10,19 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
-from headrace.schemas.calls import Attempt, ChatMessage, Failure, LlmCall, Nested, Result, Task, ToolCall, Usage
+from headrace.schemas.calls import (
+    Attempt,
+    ChatMessage,
+    Failure,
+    LlmCall,
+    Nested,
+    Result,
+    Task,
+    ToolCall,
+    ToolOffer,
+    ToolUse,
+    Usage,
+)
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
 from headrace.schemas.outcomes import (
     Event,
@@ -58,6 +70,8 @@ __all__ = [
     "Submission",
     "Task",
     "ToolCall",
+    "ToolOffer",
+    "ToolUse",
     "Unconfirmed",
     "Usage",
 ]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from headrace.schemas.workflow_agents import AgentSpec
 from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
@@ -23,10 +24,7 @@ MAX_STEPS = 200
 
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "retention", "on_failure"),
-    "step": (
-        *("agent", "cache"),
-        "otherwise",
-    ),
+    "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
     "route": ("semantic",),
@@ -35,7 +33,7 @@ NOT_YET: dict[str, tuple[str, ...]] = {
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "saga")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "agent", "saga")
 """Steps that decide as they go which calls they make."""
 CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
 """One call; all go with `for_each` too, `llm` also with `reduce`."""
@@ -114,6 +112,8 @@ class StepSpec(Closed):
     """One question to several, and one answer of theirs."""
     plan: PlanSpec | None = None
     """A model breaks the work down when the step runs."""
+    agent: AgentSpec | None = None
+    """A model that calls tools until it has its answer."""
     saga: list[SagaEntrySpec] | None = Field(default=None, min_length=1, max_length=MAX_SAGA)
     """Calls of services one after the other; where one fails, those before it are undone."""
     wait: WaitSpec | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
+from headrace.orchestrator.core.script_compilers.agent import agent
 from headrace.orchestrator.core.script_compilers.cascade import cascade
 from headrace.orchestrator.core.script_compilers.plan import plan
 from headrace.orchestrator.core.script_compilers.refine import refine
@@ -30,6 +31,8 @@ def compile_script(
         return refine(calls, f"{path}.refine", spec.refine)
     if spec.plan is not None:
         return plan(calls, tools, f"{path}.plan", spec.plan)
+    if spec.agent is not None:
+        return agent(calls, tools, f"{path}.agent", spec.agent)
     if spec.saga is not None:
         return saga(calls, tools, f"{path}.saga", spec.saga)
     return None, ()

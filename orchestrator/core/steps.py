@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.nested_plan import NestedPlan
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.plans import PlannedPlan, RoutePlan, Script
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
@@ -50,6 +51,7 @@ class StepKind(StrEnum):
     WAIT = "wait"
     REFINE = "refine"
     PLAN = "plan"
+    AGENT = "agent"
     SAGA = "saga"
     TOOL = "tool"
     WORKFLOW = "workflow"
@@ -239,7 +241,7 @@ class Step:
     @property
     def tools(self) -> tuple[ToolPlan, ...]:
         """Every call of a tool that it may make."""
-        if isinstance(self.script, RoutePlan | PlannedPlan | SagaPlan):
+        if isinstance(self.script, RoutePlan | PlannedPlan | AgentPlan | SagaPlan):
             return self.script.tools
         return () if self.tool is None else (self.tool,)
 

@@ -92,12 +92,9 @@ class ToolSender:
         Raises:
             HeadraceError: they cannot be rendered, do not hold, or are too large.
         """
-        context = {**self._base, **self._call.names()}
-        if self._step.kind is StepKind.FOR_EACH:
-            if self._item is None:
-                self._item = item_reader(self._turn, self._step)
-            context = {**context, "item": self._item(index), "index": index}
-        arguments: dict[str, Any] = evaluate_structure(self._tool.arguments, context, step=self._step.name, work=work)
+        arguments = self._call.arguments
+        if arguments is None:
+            arguments = self._rendered(index, work)
         if found := findings(self._tool.schema, arguments):
             said = "; ".join(found)[:MAX_SAID]
             raise RenderError(f"step {self._step.name}: the arguments of {self._tool.name} do not hold: {said}")
@@ -106,6 +103,15 @@ class ToolSender:
             message = f"step {self._step.name}: arguments of {size:,} bytes; at most {most:,} can be sent"
             raise RenderError(message, kind=ErrorKind.TOO_LARGE)
         return arguments
+
+    def _rendered(self, index: int, work: Work) -> dict[str, Any]:
+        context = {**self._base, **self._call.names()}
+        if self._step.kind is StepKind.FOR_EACH:
+            if self._item is None:
+                self._item = item_reader(self._turn, self._step)
+            context = {**context, "item": self._item(index), "index": index}
+        rendered: dict[str, Any] = evaluate_structure(self._tool.arguments, context, step=self._step.name, work=work)
+        return rendered
 
     def _task(self, index: int, record: TaskRecord, arguments: dict[str, Any]) -> Task:
         turn, step = self._turn, self._step

@@ -22,7 +22,8 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
-from headrace.runtime.output import OutputSchemas, judge
+from headrace.runtime.output import OutputSchemas
+from headrace.runtime.turns import judge_answer
 from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
@@ -224,8 +225,13 @@ class AttemptRunner:
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output, failure, wrong_answer = judge(
-            completion.text, call.output_schema, self._schemas, truncated=truncated, refused=completion.refused
+        output, failure, wrong_answer = judge_answer(
+            call,
+            completion.text,
+            completion.tool_calls,
+            self._schemas,
+            truncated=truncated,
+            refused=completion.refused,
         )
         usage = completion.usage
         cost = cost_microusd(usage, self._pool.price) if self._charged else 0

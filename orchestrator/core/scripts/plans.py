@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.tool_plan import ToolPlan, arguments_of
 
@@ -242,4 +243,4 @@ class PlannedPlan:
         return 2 + self.max_tasks
 
 
-Script = RoutePlan | CascadePlan | VotePlan | RefinePlan | PlannedPlan | SagaPlan
+Script = RoutePlan | CascadePlan | VotePlan | RefinePlan | PlannedPlan | AgentPlan | SagaPlan

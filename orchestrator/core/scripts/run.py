@@ -14,7 +14,7 @@ from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Failure, PatternReceipt
+from headrace.schemas.messages import ChatMessage, Failure, PatternReceipt
 
 Evaluate = Callable[[str, Mapping[str, Any]], Any]
 """Returns a template's value with the step's context and further names."""
@@ -22,6 +22,10 @@ Evaluate = Callable[[str, Mapping[str, Any]], Any]
 
 def _no_names() -> Mapping[str, Any]:
     return {}
+
+
+def _no_messages() -> tuple[ChatMessage, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,12 @@ class Call:
     """How it is tried again; None: as the step says."""
     tool: ToolPlan | None = None
     """The call of a tool, where it is one."""
+    arguments: dict[str, Any] | None = None
+    """Its arguments as they are, where a model chose them; None: the templates of `tool` make them."""
     compulsory: bool = False
     """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
+    more: Callable[[], tuple[ChatMessage, ...]] = _no_messages
+    """Gives the messages that follow those of its templates; called where they are rendered."""
 
     @property
     def pool(self) -> str:

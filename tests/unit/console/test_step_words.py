@@ -37,6 +37,7 @@ AGREED = {"agreement": {"at_least": 2}}
             "refine small, judged by large, at most 3 times",
         ),
         ({"plan": {**LARGE, "allowed": ALLOWED, "max_tasks": 5}}, "plan by large: at most 5 of look, write"),
+        ({"agent": {**LARGE, "tools": ["look", "read"]}}, "agent on large with look, read: at most 8 turns"),
         ({"saga": ENTRIES}, "saga authorise, then capture"),
     ],
 )

@@ -150,7 +150,7 @@ def test_all_problems_come_at_once_each_with_its_place():
             {**llm(), "retry": {"on": {"auth": {"backoff_ms": 9, "max_backoff_ms": 8}}}},
             "steps.s.retry.on.auth: max_backoff_ms 8 is below backoff_ms 9",
         ),
-        ({"agent": {}}, "not yet: 'agent'"),
+        ({"agent": {}}, "steps.s.agent: 'tools' is missing"),
         ({"llm": {"pool": "small"}}, "prompt or messages is missing"),
         ({"llm": {"pool": "small", "prompt": "a", "messages": [{"role": "user", "content": "b"}]}}, "in place of"),
         (llm("{{ item }}"), "'item' is known in the templates of for_each only"),

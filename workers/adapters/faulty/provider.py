@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from headrace.schemas.errors import ConfigError
 from headrace.schemas.schema_sample import json_for
-from headrace.workers.adapters.faulty.script import Fault, Rule, Script, parse_script
+from headrace.workers.adapters.faulty.script import Fault, Rule, Script, ScriptedUse, parse_script
 
 LOG_LINES = 200_000
 TOKEN_CHARS = 4
@@ -136,7 +137,7 @@ class ScriptedProvider:
     def _complete(self, headers: Mapping[str, str], raw: bytes) -> Reply:
         try:
             body = json.loads(raw)
-            prompt = "\n".join(str(message["content"]) for message in body["messages"])
+            prompt = "\n".join(_said(message) for message in body["messages"])
         except (ValueError, KeyError, TypeError):
             return _error(400, type="invalid_request_error", code=None, message="no chat completion request")
         key = headers.get("idempotency-key", "")
@@ -178,6 +179,9 @@ class ScriptedProvider:
                 fault = candidate
         text = _text(rule, found.groups() if found else (), body, random)
         reply = _reply(fault, text, body, prompt, delay_s)
+        if rule.tool_calls and fault is None and body.get("tools") and body.get("tool_choice") != "none":
+            uses = [_use(use, number, found, body) for number, use in enumerate(rule.tool_calls)]
+            reply = _with_tool_calls(reply, uses)
         if rule.confidence is not None and fault is None and body.get("logprobs"):
             reply = replace(reply, body=_with_logprobs(reply.body, rule.confidence))
         return fault, reply
@@ -191,19 +195,50 @@ def _with_logprobs(answer: bytes, confidence: float) -> bytes:
     return json.dumps(body).encode()
 
 
+def _said(message: dict[str, Any]) -> str:
+    return str(message["content"] or "")
+
+
+def _use(use: ScriptedUse, number: int, found: re.Match[str] | None, body: dict[str, Any]) -> dict[str, Any]:
+    text = use.arguments if isinstance(use.arguments, str) else json.dumps(use.arguments, ensure_ascii=False)
+    groups = tuple(json.dumps(group or "")[1:-1] for group in (found.groups() if found else ()))
+    arguments = _filled(text, groups, body)
+    return {"id": f"scripted{number}", "type": "function", "function": {"name": use.name, "arguments": arguments}}
+
+
+def _with_tool_calls(reply: Reply, uses: list[dict[str, Any]]) -> Reply:
+    """Return a completion that asks for calls of tools in place of its text; they are counted as it was."""
+    body = json.loads(reply.body)
+    body["choices"][0] |= {
+        "message": {"role": "assistant", "content": None, "tool_calls": uses},
+        "finish_reason": "tool_calls",
+    }
+    tokens = len(json.dumps(uses)) // TOKEN_CHARS + 1
+    usage = body["usage"]
+    usage |= {"completion_tokens": tokens, "total_tokens": usage["prompt_tokens"] + tokens}
+    return replace(reply, body=json.dumps(body).encode(), billed=(usage["prompt_tokens"], tokens))
+
+
 def _text(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any], random: Random) -> str:
-    last = str(body["messages"][-1]["content"]) if body["messages"] else ""
     if rule.json_answer is not None:
         return json.dumps(rule.json_answer)
     if rule.answer is not None:
-        text = rule.answer.replace("{last}", last).replace("{model}", str(body.get("model", "")))
-        for number, group in enumerate(groups, start=1):
-            text = text.replace(f"{{{number}}}", group or "")
-        return text
+        return _filled(rule.answer, groups, body)
     wanted = body.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
         return json.dumps(json_for(wanted.get("json_schema", {}).get("schema"), random))
-    return last
+    return _last(body)
+
+
+def _filled(text: str, groups: tuple[str | None, ...], body: dict[str, Any]) -> str:
+    text = text.replace("{last}", _last(body)).replace("{model}", str(body.get("model", "")))
+    for number, group in enumerate(groups, start=1):
+        text = text.replace(f"{{{number}}}", group or "")
+    return text
+
+
+def _last(body: dict[str, Any]) -> str:
+    return _said(body["messages"][-1]) if body["messages"] else ""
 
 
 def _reply(fault: Fault | None, text: str, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
@@ -247,7 +282,11 @@ def _scripted_error(fault: Fault, delay_s: float) -> Reply:
 
 
 def _completion(text: str, finish: str, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
-    tokens = {"prompt_tokens": len(prompt) // TOKEN_CHARS + 1, "completion_tokens": len(text) // TOKEN_CHARS + 1}
+    offered = len(json.dumps(body["tools"])) if body.get("tools") else 0
+    tokens = {
+        "prompt_tokens": (len(prompt) + offered) // TOKEN_CHARS + 1,
+        "completion_tokens": len(text) // TOKEN_CHARS + 1,
+    }
     answer = {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
