@@ -171,6 +171,8 @@ class SplitPlan:
     """``tokens``, ``characters``, ``lines`` or ``records``."""
     size: int | None
     """The most a chunk holds, in units of `by`; None only for records (one record an item)."""
+    overlap: int = 0
+    """How much of what is before it a chunk begins with at most, in units of `by`; at most half of `size`."""
     format: str = "auto"
     """Of records: ``jsonl``, ``csv``, or ``auto`` (JSON Lines where the text begins with a brace)."""
 
