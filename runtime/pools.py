@@ -13,8 +13,13 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from headrace.schemas.errors import ConfigError
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile, Price
 
-ADAPTERS = ("noop", "openai")
-"""The adapters that workers have; a test holds this against the workers' own registry."""
+ADAPTERS = {
+    "minilm": ("embeddings",),
+    "noop": ("chat", "embeddings"),
+    "openai": ("chat", "embeddings"),
+}
+"""The adapters that workers have, and what pools on them can serve; a test holds this against the workers' own
+registry."""
 
 _MODELS: dict[str, type[BaseModel]] = {"endpoints": Endpoint, "pools": Pool}
 
@@ -43,9 +48,17 @@ def load_pools(path: Path | None) -> PoolsFile:
         raise ConfigError(f"pools file {path}: {findings}", "see docs/operations.md, pools") from None
     for name, endpoint in pools.endpoints.items():
         if endpoint.adapter not in ADAPTERS:
-            known = suggest(endpoint.adapter, ADAPTERS)
+            known = suggest(endpoint.adapter, tuple(ADAPTERS))
             raise ConfigError(
                 f"pools file {path}: endpoints.{name}.adapter: unknown adapter {endpoint.adapter!r}{known}"
+            )
+    for name, pool in pools.pools.items():
+        adapter = pools.endpoints[pool.endpoint].adapter
+        if pool.serves not in (can := ADAPTERS[adapter]):
+            raise ConfigError(
+                f"pools file {path}: pools.{name} serves {pool.serves}, and its endpoint {pool.endpoint!r} has the "
+                f"adapter {adapter!r}, which serves {' and '.join(can)}",
+                f"say `serves: {can[0]}`, or name another endpoint",
             )
     return pools
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
-from headrace.schemas.calls import Attempt, ChatMessage, Failure, LlmCall, Result, Task, Usage
+from headrace.schemas.calls import Attempt, ChatMessage, EmbedCall, Examples, Failure, LlmCall, Result, Task, Usage
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
 from headrace.schemas.outcomes import (
     Event,
@@ -31,7 +31,9 @@ __all__ = [
     "ChatMessage",
     "Control",
     "DeadLetter",
+    "EmbedCall",
     "Event",
+    "Examples",
     "FailedItem",
     "Failure",
     "JobStatus",

@@ -22,10 +22,9 @@ from headrace.runtime.kafka_watch import KafkaWatch
 from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
 from headrace.schemas.messages import Lane
-from headrace.workers.adapters.base import AdapterConfig, open_adapter
+from headrace.workers.runners import open_runner
 from headrace.workers.settings import WorkerPlan
 from headrace.workers.shell.answers import Answers
-from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.control import ControlFollower
 from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.poller import LanePoller
@@ -69,7 +68,6 @@ class Worker:
         await warn_if_closed(plan)
         topics = settings.topic_names
         endpoint_name = plan.pool.endpoint
-        adapter = open_adapter(AdapterConfig(endpoint_name, plan.endpoint, plan.key, plan.concurrency))
         control = ControlFollower(
             reader_config(settings, "worker-control"),
             topic=topics.control,
@@ -77,11 +75,8 @@ class Worker:
             set_aside=lambda source, error: self._soon(answers.set_order_aside, source, error),
             heartbeats=self._beats,
         )
-        runner = AttemptRunner(
-            pool_name=plan.pool_name,
-            pool=plan.pool,
-            adapter=adapter,
-            worker=plan.worker,
+        runner, adapter = open_runner(
+            plan,
             is_cancelled=control.is_cancelled,
             objects=cache(lambda: open_objects(settings)),
             inline_bytes=settings.objects.inline_bytes,

@@ -15,6 +15,8 @@ from headrace.schemas.pools import Endpoint, Pool
 
 IMMEDIATE_CAPACITY = 4_000
 """Tasks in memory a lane for an adapter in process: a hand-over costs the same for one task as for hundreds."""
+IN_PROCESS = ("minilm", "noop")
+"""Adapters that call nothing over a network."""
 MAX_CONCURRENCY = 4_096
 
 
@@ -45,7 +47,7 @@ def plan_worker(pool: str, settings: Settings, concurrency: int | None = None) -
     found, endpoint = find_pool(load_pools(settings.pools_file), pool)
     if concurrency is not None and not 1 <= concurrency <= MAX_CONCURRENCY:
         raise ConfigError(f"concurrency {concurrency} is not between 1 and {MAX_CONCURRENCY}")
-    if endpoint.adapter != "noop" and not endpoint.base_url:
+    if endpoint.adapter not in IN_PROCESS and not endpoint.base_url:
         raise ConfigError(f"endpoint {found.endpoint!r} of pool {pool!r} has no base_url", "add it to the pools file")
     return WorkerPlan(
         pool_name=pool,

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from headrace.schemas import task_form
 from headrace.schemas.codec import decode, encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, ObjectRef, Result, Task, Usage
+from headrace.schemas.messages import (
+    ChatMessage,
+    EmbedCall,
+    Examples,
+    Failure,
+    Lane,
+    LlmCall,
+    ObjectRef,
+    Result,
+    Task,
+    Usage,
+)
 from headrace.workers.core.result_text import result_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -31,6 +42,14 @@ CALLS = st.builds(
     output_schema=st.none() | st.dictionaries(TEXT, JSON, max_size=3),
 )
 REFS = st.builds(ObjectRef, key=TEXT, size_bytes=COUNT, sha256=TEXT)
+EMBEDS = st.builds(
+    EmbedCall,
+    texts=st.lists(TEXT, max_size=3).map(tuple),
+    examples=st.lists(st.builds(Examples, route=TEXT, texts=st.lists(TEXT, max_size=3).map(tuple)), max_size=3).map(
+        tuple
+    ),
+    examples_ref=st.none() | REFS,
+)
 TASKS = st.builds(
     Task,
     task_id=TEXT,
@@ -44,6 +63,7 @@ TASKS = st.builds(
     not_after_ms=st.none() | COUNT,
     call=st.none() | CALLS,
     call_ref=st.none() | REFS,
+    embed=st.none() | EMBEDS,
 )
 RESULTS = st.builds(
     Result,

@@ -114,7 +114,7 @@ class AttemptRunner:
         if refused := self._refusal(task):
             return self._ended(refused, called=False)
         try:
-            call = task.call if task.call is not None else await self._payloads.fetch(task)
+            call = await self._call_of(task)
         except HeadraceError as error:
             return self._ended(self._result(task, failure=failure_of(error, "the call")), called=False)
         except Exception as error:
@@ -174,19 +174,20 @@ class AttemptRunner:
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
         return None
 
-    async def _call(self, task: Task, call: LlmCall) -> Result:
+    async def _call_of(self, task: Task) -> Any:
+        """Return what `_call` makes a call of; what it raises answers the task without one."""
+        return task.call if task.call is not None else await self._payloads.fetch(task, LlmCall)
+
+    async def _call(self, task: Task, call: Any) -> Result:
         started = time.monotonic()
         timeout_s = task.timeout_ms / 1_000
         key = f"{task.task_id}:{task.attempt}"
         try:
             async with asyncio.timeout(timeout_s):
-                completion = await self._adapter.call(
-                    call, model=self._pool.model, timeout_s=timeout_s, idempotency_key=key
-                )
-            return self._judge(task, call, completion, _since_ms(started))
+                return await self._answer(task, call, timeout_s=timeout_s, key=key, started=started)
         except TimeoutError:
             message = f"no answer within {timeout_s:g} s"
-            return self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=True, call_ms=_since_ms(started))
+            return self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=True, call_ms=since_ms(started))
         except AdapterError as error:
             return self.failed(
                 task,
@@ -194,10 +195,15 @@ class AttemptRunner:
                 error.message,
                 retry_after_ms=error.retry_after_ms,
                 unconfirmed=error.unconfirmed,
-                call_ms=_since_ms(started),
+                call_ms=since_ms(started),
             )
         except Exception as error:
             return self._unexpected(task, error)
+
+    async def _answer(self, task: Task, call: Any, *, timeout_s: float, key: str, started: float) -> Result:
+        """Make the one provider call and judge what it brought."""
+        completion = await self._adapter.call(call, model=self._pool.model, timeout_s=timeout_s, idempotency_key=key)
+        return self._judge(task, call, completion, since_ms(started))
 
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
@@ -285,5 +291,5 @@ def read_task(value: bytes | None, headers: dict[str, str]) -> Task:
     return decode(Task, value, headers)
 
 
-def _since_ms(started: float) -> int:
+def since_ms(started: float) -> int:
     return round((time.monotonic() - started) * 1_000)

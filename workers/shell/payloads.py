@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 import structlog
 
 from headrace.runtime.objects import ObjectStore
-from headrace.schemas.errors import ContractError, DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, ObjectRef, Task
+from headrace.schemas.errors import AdapterError, ContractError, DependencyUnavailable, ErrorKind, HeadraceError
+from headrace.schemas.messages import Failure, Message, ObjectRef, Task
 
 log = structlog.get_logger("headrace.attempt")
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Message)
 
 PATIENCE_S = 30.0
 """How long a store may be away before the attempt is answered without it."""
@@ -47,8 +48,11 @@ class Payloads:
         self._patience_s = patience_s
         self._pause = pause
 
-    async def fetch(self, task: Task) -> LlmCall:
+    async def fetch(self, task: Task, model: type[C]) -> C:
         """Return the call of a task that travelled as a claim check.
+
+        Args:
+            model: what the pool makes calls of.
 
         Raises:
             ContractError: it is gone, or no call (a bare `HeadraceError`: the task names none).
@@ -58,11 +62,15 @@ class Payloads:
         ref = task.call_ref
         if ref is None:
             raise HeadraceError("the task has neither a call nor a reference to one")
-        content = await self._patiently(lambda: self._objects().get(ref))
+        content = await self.read(ref)
         try:
-            return LlmCall.model_validate_json(content)
+            return model.model_validate_json(content)
         except ValueError:
             raise ContractError(f"object {ref.key} is no call") from None
+
+    async def read(self, ref: ObjectRef) -> bytes:
+        """Return an object; it raises what `fetch` raises."""
+        return await self._patiently(lambda: self._objects().get(ref))
 
     async def store(self, output: Any) -> ObjectRef:
         """Store an answer's JSON and return its claim check.
@@ -96,6 +104,8 @@ def failure_of(error: Exception, what: str) -> Failure:
 
     A store that does not answer may answer later; an object that is gone or another will not come back.
     """
+    if isinstance(error, AdapterError):
+        return Failure(kind=error.kind, message=error.message)
     if isinstance(error, DependencyUnavailable):
         return Failure(kind=ErrorKind.NETWORK, message=f"{what}: {error.message}")
     if isinstance(error, ContractError):

@@ -8,6 +8,7 @@ import pytest
 
 from headrace.schemas.codec import encode
 from headrace.schemas.errors import ConfigError, ContractError, DependencyUnavailable, ErrorKind
+from headrace.schemas.messages import LlmCall
 from headrace.workers.shell.payloads import Payloads, failure_of
 from tests.unit.workers.conftest import make_task
 
@@ -46,7 +47,7 @@ def test_a_store_that_comes_back_gives_the_call_and_takes_the_answer(memory_stor
     call = make_task(prompt="x").call
     task = make_task(call_ref=memory_store.put(encode(call))).model_copy(update={"call": None})
     patient, waited = payloads(Flaky(memory_store, 4))
-    assert asyncio.run(patient.fetch(task)) == call
+    assert asyncio.run(patient.fetch(task, LlmCall)) == call
     assert waited == [0.2, 0.4, 0.8, 1.6]
     patient, _ = payloads(Flaky(memory_store, 2))
     assert memory_store.get(asyncio.run(patient.store({"a": "ä"}))) == '{"a":"ä"}'.encode()
@@ -65,7 +66,7 @@ def test_what_is_lost_is_not_asked_for_again(memory_store):
     patient, _ = payloads(store)
     ref = memory_store.put(b"x").model_copy(update={"key": "sha256/gone"})
     with pytest.raises(ContractError):
-        asyncio.run(patient.fetch(make_task(call_ref=ref).model_copy(update={"call": None})))
+        asyncio.run(patient.fetch(make_task(call_ref=ref).model_copy(update={"call": None}), LlmCall))
     assert store.asked == 1
 
 
