@@ -78,7 +78,7 @@ def test_texts_are_routed_by_their_meaning_and_vectors_come_back(world, monkeypa
     assert [len(unpacked(text)) for text in results[plain.task_id].output["float32"]] == [384, 384]
     # The examples were embedded once, by one of the attempts, and no attempt took more than was to be set aside for it.
     tokens = sorted(results[one.task_id].usage.input_tokens for one in [*inline, by_ref])
-    assert tokens[-1] > 60 > 20 > tokens[-2]
+    assert tokens[-1] > 50 > 20 > tokens[-2]
     assert tokens[-1] < upper_bound(embed_call(PLAN, max(QUESTIONS, key=len)), _pool())[0]
     assert {one.model for one in results.values()} == {"all-MiniLM-L6-v2-int8"}
     assert all(not one.unconfirmed and one.cost_microusd >= 1 for one in results.values())
