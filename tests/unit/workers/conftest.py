@@ -41,12 +41,14 @@ def make_task(**fields):
 PRICE = Price(input=1_000_000, cached_input=500_000, output=2_000_000)
 
 
-def make_runner(base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, price=PRICE, **endpoint):
+def make_runner(
+    base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, price=PRICE, model="m", **endpoint
+):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
     runner = AttemptRunner(
         pool_name="p",
-        pool=Pool(endpoint="here", model="m", price=price),
+        pool=Pool(endpoint="here", model=model, price=price),
         adapter=adapter,
         worker="w",
         is_cancelled=cancelled.__contains__,
