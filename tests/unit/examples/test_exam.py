@@ -40,7 +40,8 @@ def test_there_are_five_hundred_questions_and_four_answers_to_each(answers, ques
     assert len({question["id"] for question in questions}) == 500
     assert {len(answers["cost"][model]) for model in MODELS} == {500}
     assert all(
-        len(question["options"]) > "ABCDEFGHIJ".index(right) for question, right in zip(questions, answers["right"])
+        len(question["options"]) > "ABCDEFGHIJ".index(right)
+        for question, right in zip(questions, answers["right"], strict=True)
     )
     assert not any("answer" in question for question in questions)
 
