@@ -28,7 +28,7 @@ MAX_TEXTS = 2_048
 MAX_TEXT_CHARS = 32_768
 """Of a text: four times the context of the usual embedding model."""
 MAX_EXAMPLES = 10_000
-"""Of all routes of a call: a worker searches them in half a millisecond."""
+"""Of all routes of a call: a worker searches them in less than a millisecond."""
 MAX_EXAMPLE_CHARS = 2_000
 MAX_ROUTES = 1_000
 MAX_ROUTE_NAME = 100

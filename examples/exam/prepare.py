@@ -95,7 +95,7 @@ def _chosen(text: str) -> str | None:
 def recording(model: str, row: Row, text: str) -> dict[str, Any]:
     """Return one line of the recorded answers."""
     choice = row[f"{COLUMNS[model]}_pred"]
-    line = {"model": model, "key": str(row["question_id"]), "text": excerpt(text, choice)}
+    line: dict[str, Any] = {"model": model, "key": str(row["question_id"]), "text": excerpt(text, choice)}
     if choice is not None:
         line["json"] = {"answer": choice}
     return {**line, "input_tokens": row["prompt_tokens"], "output_tokens": int(row[f"{COLUMNS[model]}_out_tokens"])}

@@ -106,7 +106,10 @@ def _scores(plan: SemanticPlan, output: Any) -> Mapping[str, float] | None:
     row = rows[0] if isinstance(rows, list) and len(rows) == 1 else None
     if not isinstance(row, dict) or len(row) != len(plan.examples):
         return None
-    scores = {each.route: row.get(each.route) for each in plan.examples}
-    if not all(type(score) in (int, float) and -1.01 < score < 1.01 for score in scores.values()):
-        return None
-    return {route: float(score) for route, score in scores.items() if score is not None}
+    scores = {each.route: _score(row.get(each.route)) for each in plan.examples}
+    return None if None in scores.values() else {route: score for route, score in scores.items() if score is not None}
+
+
+def _score(value: Any) -> float | None:
+    """Return a value that is a cosine; one of a worker may be a hair beyond."""
+    return float(value) if type(value) in (int, float) and -1.01 < value < 1.01 else None

@@ -55,9 +55,19 @@ class Nearness:
         if len(vector) != self.dimensions:
             raise ValueError(f"a vector of {len(vector)} values among examples of {self.dimensions}")
         text = _unit(_matrix([vector]))[0]
-        nearest = np.maximum.reduceat(self._rows @ text, self._starts)
-        both = (nearest + self._middles @ text) / 2
+        nearest = np.maximum.reduceat(_cosines(self._rows, text), self._starts)
+        both = (nearest + _cosines(self._middles, text)) / 2
         return dict(zip(self._routes, (round(float(score), DIGITS) for score in both), strict=True))
+
+
+def _cosines(rows: Any, text: Any) -> Any:
+    """Return the cosine of each row with the text.
+
+    By `einsum` and not ``@``: that goes over threads of its own, which on a busy machine wait for each other. 10,000
+    rows of 384 take `einsum` 0.6 ms, and 1 ms at p99; ``@`` took 0.2 to 2.5 ms, and 8 to 47 ms at p99 (load 10 on two
+    cores).
+    """
+    return np.einsum("ij,j->i", rows, text)
 
 
 def _matrix(vectors: Sequence[Vector]) -> Any:
