@@ -34,6 +34,10 @@ ENV PATH=/opt/headrace/bin:$PATH \
     HEADRACE_DATA_DIR=/var/lib/headrace \
     HEADRACE_ADMIN__HOST=0.0.0.0 \
     HEADRACE_ADMIN__PORT=9464
+# The base image has no bytecode of the standard library, and a user who may not write would compile what our services
+# import of it again at each start: 0.4 s of CPU time.
+RUN env -u PYTHONDONTWRITEBYTECODE python -c \
+    "import headrace.console.cli, headrace.orchestrator.__main__, headrace.workers.__main__"
 # Numeric, so that `runAsNonRoot` can be checked without a look into /etc/passwd.
 RUN mkdir -p /var/lib/headrace/objects && chown -R 10001:10001 /var/lib/headrace
 USER 10001:10001

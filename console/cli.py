@@ -53,7 +53,7 @@ def root(
 
 HEAVY = {
     "model": ("Serve open-weights models on this machine.", "On this machine"),
-    "workflow": ("Check and show workflows.", "Operate"),
+    "workflow": ("Check, test and show workflows.", "Operate"),
 }
 """Groups that import much: loaded only when they are named, so that ``headrace --help`` stays quick."""
 
@@ -73,6 +73,7 @@ def build(arguments: list[str]) -> typer.Typer:
     app.command(rich_help_panel="Jobs")(watch.watch)
     app.command(rich_help_panel="Jobs")(jobs.outcome)
     app.command(rich_help_panel="Jobs")(jobs.cancel)
+    app.command(rich_help_panel="Jobs")(jobs.signal)
     app.command(rich_help_panel="Operate")(lag.lag)
     app.add_typer(topics.app, rich_help_panel="Operate")
     app.add_typer(dead_letters.app, rich_help_panel="Operate")

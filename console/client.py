@@ -151,6 +151,17 @@ class HeadraceClient:
         """Ask for a job's end; its outcome will be ``cancelled`` unless it was faster."""
         self.send(Submission(type="cancel", job_id=job_id))
 
+    def signal(self, job_id: str, name: str, payload: Any = None) -> None:
+        """Send a signal to a job: a step waits for it, or will. The first that fits counts; a repeat does nothing.
+
+        Raises:
+            DecodeError: the job id or the payload is not legal.
+            ContractError: it is larger than Kafka takes.
+            DependencyUnavailable: no acknowledgement; send it again.
+        """
+        text = json.dumps({"type": "signal", "job_id": job_id, "name": name, "payload": payload}, ensure_ascii=False)
+        self.send(decode(Submission, text.encode()))
+
     def status(self, job_id: str) -> JobReport | None:
         """Return what is known of a job, or None. Reads the job's home partition of ``state``."""
         return read_report(self._reader, self._settings, check_job_id(job_id))

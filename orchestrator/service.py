@@ -83,7 +83,7 @@ def environment_for(
 
     @lru_cache(maxsize=256)
     def compile_text(text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=pools.pools)
+        return compile_workflow(json.loads(text), pools=pools.pools, tools=pools.tools)
 
     def resolve(workflow: str | dict[str, Any], job_id: str) -> dict[str, Any]:
         return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow, job_id)
@@ -170,7 +170,9 @@ class Orchestrator:
         self._membership = membership = Membership(member_config(settings, slot), assignment)
         sizes = max_message_bytes(admin, settings, names)
         inline = settings.objects.inline_bytes
-        encoder = Encoder(topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads)
+        encoder = Encoder(
+            topics, names, max_bytes=sizes, inline_bytes=inline, objects=payloads, partitions=settings.topics.partitions
+        )
         intake = make_intake(settings, sizes.get(topics.jobs))
         decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self.working)
         by = process_name(slot)
@@ -306,7 +308,7 @@ def run_orchestrator(settings: Settings) -> int:
         HeadraceError: it cannot start, or cannot go on.
     """
     pools = load_pools(settings.pools_file)
-    catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools)
+    catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools, tools=pools.tools)
     objects = object_store(settings)
     payloads = None
     if objects is not None:

@@ -22,6 +22,7 @@ from headrace.schemas.errors import DependencyUnavailable
 
 STALE_S = 10.0
 """How long ``committed()`` is asked again while the group is being rebalanced."""
+ASK_S = 5.0
 
 _ASK_AGAIN = frozenset(
     {
@@ -37,30 +38,50 @@ _ASK_AGAIN = frozenset(
 )
 
 
-def committed_offsets(group: Consumer, places: Iterable[Place]) -> dict[Place, int]:
+class OffsetsHeld(Exception):
+    """An open transaction has sent offsets of these partitions, and what it comes to is not known yet."""
+
+
+def committed_offsets(group: Consumer, places: Iterable[Place], *, held_s: float) -> dict[Place, int]:
     """Return the committed offset of each partition; −1001 where there is none.
 
     Args:
         group: a read_committed consumer; only then does Kafka wait for offsets of open transactions to be settled.
         places: the partitions.
+        held_s: how long an open transaction is waited for.
 
     Raises:
+        OffsetsHeld: it is still open.
         DependencyUnavailable: Kafka does not answer.
     """
     wanted = [TopicPartition(topic, partition) for topic, partition in places]
-    deadline = time.monotonic() + STALE_S
+    deadline, timeout_s = time.monotonic() + STALE_S, held_s
     while True:
         try:
-            found = group.committed(wanted, timeout=5)
+            found = group.committed(wanted, timeout=timeout_s)
             errors = [each.error for each in found if each.error is not None]
             if errors:
                 raise KafkaException(errors[0])
             return {(each.topic, each.partition): each.offset for each in found}
         except KafkaException as error:
             cause = error.args[0]
+            # The client asks on about offsets that are held, and says only that its time is over (librdkafka 2.16,
+            # measured), as it does where nobody answers.
+            if cause.code() == KafkaError._TIMED_OUT and _answers(group):
+                raise OffsetsHeld from None
             if cause.code() not in _ASK_AGAIN or time.monotonic() > deadline:
                 raise DependencyUnavailable(f"the group's offsets cannot be read: {cause.str()}") from None
+            timeout_s = ASK_S
             time.sleep(0.05)
+
+
+def _answers(group: Consumer) -> bool:
+    """Return whether the coordinator answers about what no transaction holds."""
+    try:
+        group.committed([TopicPartition("none", 0)], timeout=0.5)
+    except KafkaException:
+        return False
+    return True
 
 
 class GroupReader:

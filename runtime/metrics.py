@@ -130,6 +130,9 @@ HANDED_OVER = _counter(
     ("pool", "lane"),
     "Calls that outlived a rebalance and are finished by the worker that began them.",
 )
+BREAKER = _gauge(
+    "breaker_state", "1", ("pool", "tool", "provider"), "A tool's provider: 0 asked, 1 on probation, 2 left alone."
+)
 UNDELIVERED = _gauge("results_undelivered", "deliveries", ("pool",), "Sent to Kafka and not acknowledged.")
 REBALANCES = _counter("rebalances_total", "events", ("topic", "event"), "Assignments: assigned, revoked, lost.")
 DEAD_LETTERS = _counter("dead_letters_total", "records", ("topic", "reason"), "Records set aside, by where they lay.")

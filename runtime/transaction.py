@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from headrace.runtime.bounded import within
+from headrace.runtime.bounded import BoundedCall, within
 from headrace.runtime.endings import RECORD_ERRORS, Ending, ending_of, group_generation
 from headrace.runtime.kafka import ClientConfig
 from headrace.schemas.codec import Record
@@ -136,10 +136,12 @@ class TransactionSession:
         """Write records and the offsets they answer, all or nothing.
 
         1. Begin.
-        2. Produce every record.
-        3. Flush, so that every delivery is known.
-        4. Take the group's metadata and send the offsets: the broker refuses them from a fenced member (KIP-447).
-        5. Commit.
+        2. Take the group's metadata and send the offsets: the broker refuses them from a fenced member (KIP-447).
+           The broker is asked while the records are produced and flushed.
+        3. Produce every record.
+        4. Flush, so that every delivery is known.
+        5. Wait for the answer about the offsets, also where something failed: an abort comes after it.
+        6. Commit.
 
         Args:
             records: everything of one batch, decided and encoded before (A5: an open transaction waits for nothing).
@@ -164,10 +166,16 @@ class TransactionSession:
         self._last, self._places = {}, []
         try:
             self._retry(self._producer.begin_transaction)  # 1
-            self._produce(records)  # 2
-            self._flush()  # 3
-            self._send_offsets(offsets, group)  # 4
-            self._commit()  # 5
+            sending = self._send_offsets(offsets, group)  # 2
+            try:
+                self._produce(records)  # 3
+                self._flush(sending)  # 4
+            except BaseException:
+                with suppress(KafkaException):  # What the records say tells whose fault it is.
+                    self._sent(sending)  # 5
+                raise
+            self._sent(sending)  # 5
+            self._commit()  # 6
         except KafkaException as error:
             raise self._ended_by(error.args[0]) from None
         except SessionError as error:
@@ -211,10 +219,11 @@ class TransactionSession:
             else:
                 return
 
-    def _flush(self) -> None:
+    def _flush(self, sending: BoundedCall[None]) -> None:
+        """Wait until every delivery is known, or the offsets were refused: then the rest is not sent any more."""
         began = time.monotonic()
         try:
-            while (left := self._producer.flush(_CALL_S)) and not self._failures:
+            while (left := self._producer.flush(_POLL_S)) and not self._failures and not sending.failed:
                 if (waited := time.monotonic() - began) > self._timeout_s:
                     break
                 self._waiting(waited)
@@ -226,10 +235,10 @@ class TransactionSession:
             error = self._failures[0]
             kind = WriteRefused if error.code() in RECORD_ERRORS else CommitFailed
             raise kind(f"{len(self._failures)} records were not written: {error.str()}")
-        if left:
+        if left and not sending.failed:
             raise CommitFailed(f"{left} records were not acknowledged within {self._timeout_s:g} s")
 
-    def _send_offsets(self, offsets: Offsets, group: Callable[[], bytes]) -> None:
+    def _send_offsets(self, offsets: Offsets, group: Callable[[], bytes]) -> BoundedCall[None]:
         metadata = group()
         if group_generation(metadata) < 0:
             raise CommitFailed("this consumer is no member of its group now")
@@ -239,11 +248,14 @@ class TransactionSession:
         def send() -> None:
             self._retry(lambda: producer.send_offsets_to_transaction(positions, metadata, _CALL_S), quietly=True)
 
+        return BoundedCall(send)
+
+    def _sent(self, sending: BoundedCall[None]) -> None:
         try:
             # It does not keep its own timeout, and waits for ever for a coordinator that left the metadata, as every
             # restarted broker does for a moment (librdkafka 2.16, issues 5456 and 5511; measured). What it holds then
             # is left to it: the new producer's id fences it.
-            within(self._expires_s + 1.0, send, waiting=self._waiting)
+            sending.result(self._expires_s + 1.0, waiting=self._waiting)
         except TimeoutError as error:
             self._producer = None
             raise SessionLost(f"offsets were not sent: {error}") from None

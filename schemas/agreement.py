@@ -101,6 +101,8 @@ def check_result(result: Result, headers: Mapping[str, str]) -> Result:
         for name, count in (*result.usage.__dict__.items(), ("cost_microusd", result.cost_microusd)):
             _check_range(name, count, 0, MAX_COUNT)
         _check_range("call_ms", result.call_ms, 0, MAX_COUNT)
+    if result.confidence is not None and not 0 <= result.confidence <= 1:  # Not a number is neither.
+        raise DecodeError("confidence is not between 0 and 1", kind="out_of_range")
     if result.output_ref is not None:
         check_ref(result.output_ref)
     return _cut(result)

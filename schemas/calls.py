@@ -40,6 +40,20 @@ class LlmCall(Message):
     """Texts at which the model stops."""
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the answer must hold; the output is then the parsed JSON."""
+    logprobs: bool = False
+    """Whether the result is to say how sure the model was."""
+
+
+class ToolCall(Message):
+    """Everything a worker needs for one call of a tool; it needs no workflow.
+
+    Its idempotency key is not written: a worker makes it of the task's id (`workers.tools.base.key_of`).
+    """
+
+    tool: str
+    """The tool, as the pools file calls it."""
+    arguments: dict[str, Any]
+    """Its arguments, which hold the tool's schema."""
 
 
 class Examples(Message):
@@ -55,7 +69,7 @@ class EmbedCall(Message):
     """Everything a worker of a pool that serves embeddings needs for one call.
 
     Alone, the texts come back as vectors. With examples, what comes back is how near each text is to each route: the
-    worker embeds the examples once and keeps them, so that no vector of theirs crosses Kafka (ADR 24).
+    worker embeds the examples once and keeps them, so that no vector of theirs crosses Kafka (ADR 27).
     """
 
     texts: tuple[str, ...]
@@ -100,9 +114,12 @@ class Task(Message):
     dispatched_at_ms: int = 0
     """When the orchestrator decided to dispatch it."""
     call: LlmCall | None = None
-    """The call itself, or None where it travels as a reference."""
+    """The model call itself, or None where it travels as a reference or is one of a tool."""
     call_ref: ObjectRef | None = None
-    """The call as a claim check: in a pool that serves embeddings an `EmbedCall`, in another an `LlmCall`."""
+    """The call as a claim check: in a pool of tools a `ToolCall`, in one that serves embeddings an `EmbedCall`, in
+    another an `LlmCall`."""
+    tool: ToolCall | None = None
+    """The call of a tool itself, in place of `call`."""
     embed: EmbedCall | None = None
     """In place of `call`, in a pool that serves embeddings."""
 
@@ -133,6 +150,19 @@ class Failure(Message):
     """The provider's own wish, in milliseconds."""
 
 
+class Nested(Message):
+    """What a nested job's receipt adds to its parent's beside usage and cost."""
+
+    attempts: Count = 0
+    """Attempts of its tasks."""
+    unconfirmed_attempts: Count = 0
+    """Of these, those of which nobody knows whether the provider did and billed them."""
+    unconfirmed_tokens: Count = 0
+    """What these may have used at most."""
+    unconfirmed_microusd: Count = 0
+    """What these may have cost at most."""
+
+
 class Result(Message):
     """What became of one attempt, on ``results``."""
 
@@ -152,6 +182,8 @@ class Result(Message):
     """The answer ended at ``max_output_tokens``."""
     finish_reason: str = ""
     """The provider's own word for why it stopped."""
+    confidence: float | None = None
+    """How sure the model was: e to the mean log-probability of the answer's tokens; None where it is not known."""
     usage: Usage = Usage()
     """Tokens, as the provider counted them."""
     cost_microusd: Count = 0
@@ -170,6 +202,8 @@ class Result(Message):
     """The call was begun and nobody knows whether the provider did it and billed it."""
     cause: Literal["", "kill", "stop"] = ""
     """Why an ``interrupted`` attempt ended: its worker died, or stopped."""
+    nested: Nested | None = None
+    """Of a task that is a nested job; no worker sends it."""
     journalled: bool = False
     """Answered from the journal of an earlier delivery, without a call."""
 

@@ -1,4 +1,5 @@
-"""``python -m headrace.schemas.export [--check]``: the JSON Schemas of the messages, as files for other languages.
+"""``python -m headrace.schemas.export [--check]``: the JSON Schemas of the messages, as files for other
+languages, and of files that people write, for editors.
 
 Exit codes: 0 written, or all as they should be; 1 with ``--check`` where a file differs from the code.
 """
@@ -14,8 +15,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from headrace.schemas.codec import SCHEMA_VERSION, SCHEMAS
+from headrace.schemas.workflow_tests import WorkflowTests
 
 FOLDER = Path(__file__).parent / "json"
+FILES: dict[str, type[BaseModel]] = {"workflow-tests": WorkflowTests}
+"""Files that people write, for their editors."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -30,9 +34,10 @@ def schema_of(name: str, model: type[BaseModel]) -> dict[str, Any]:
 
 def exported() -> dict[str, str]:
     """Return every file's text by its name."""
+    schemas = {name: schema_of(name, model) for name, model in {**SCHEMAS, **FILES}.items()}
     return {
-        f"{name}.json": json.dumps(schema_of(name, model), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        for name, model in SCHEMAS.items()
+        f"{name}.json": json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        for name, schema in schemas.items()
     }
 
 

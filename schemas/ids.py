@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from hashlib import sha256
 
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.values import value_object
@@ -27,6 +28,16 @@ def check_job_id(job_id: str) -> str:
             kind="invalid_job_id",
         )
     return job_id
+
+
+def nested_job_id(task_id: str, attempt: int) -> str:
+    """Return the id of the job that does an attempt of a task: the same whenever it is asked for.
+
+    It begins with the parent's id, cut where it is long, so that it tells whose it is; the hash keeps it apart.
+    """
+    job_id, step, index = task_id.split("/")
+    digest = sha256(f"{task_id}:{attempt}".encode()).hexdigest()[:16]
+    return f"{job_id[:90]}.{step}.{index}.{digest}"
 
 
 def assigned_job_id(partition: int, offset: int) -> str:

@@ -10,19 +10,32 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
-from headrace.schemas.calls import Attempt, ChatMessage, EmbedCall, Examples, Failure, LlmCall, Result, Task, Usage
+from headrace.schemas.calls import (
+    Attempt,
+    ChatMessage,
+    EmbedCall,
+    Examples,
+    Failure,
+    LlmCall,
+    Nested,
+    Result,
+    Task,
+    ToolCall,
+    Usage,
+)
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
 from headrace.schemas.outcomes import (
     Event,
     FailedItem,
     JobStatus,
     Outcome,
+    PatternReceipt,
     PoolReceipt,
     Receipt,
     StepReceipt,
     Unconfirmed,
 )
-from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, Redrive, Submission
+from headrace.schemas.submission import MAX_LABELS, Budget, ItemsPart, ItemsRef, ParentRef, Redrive, Submission
 
 __all__ = [
     "Attempt",
@@ -38,6 +51,7 @@ __all__ = [
     "Failure",
     "JobStatus",
     "ItemsPart",
+    "Nested",
     "ItemsRef",
     "Lane",
     "LlmCall",
@@ -46,6 +60,8 @@ __all__ = [
     "ObjectRef",
     "Origin",
     "Outcome",
+    "ParentRef",
+    "PatternReceipt",
     "PoolReceipt",
     "Receipt",
     "Redrive",
@@ -55,6 +71,7 @@ __all__ = [
     "StepReceipt",
     "Submission",
     "Task",
+    "ToolCall",
     "Unconfirmed",
     "Usage",
 ]
@@ -64,7 +81,7 @@ class Control(Message):
     """A standing order to every process, on ``control``; a tombstone lifts it."""
 
     subject: str
-    """``job/<id>``, ``pool/<name>`` or ``endpoint/<id>``."""
+    """``job/<id>``, ``task/<job>/<step>/<index>``, ``pool/<name>`` or ``endpoint/<id>``."""
     action: Literal["cancel", "pause"]
     """What to do."""
     at_ms: int

@@ -52,6 +52,29 @@ class PoolReceipt(Message):
     """The models that answered (at most 16 are named)."""
 
 
+class PatternReceipt(Message):
+    """What a step that decides as it goes has to tell."""
+
+    to: str = ""
+    """The branch that was taken."""
+    escalations: int = 0
+    """How often the next pool was asked, since an answer was not accepted or did not come."""
+    saved_microusd: int = 0
+    """What the last pool would have cost for the same tokens, less what was spent; negative where it was a loss."""
+    saved_calls: int = 0
+    """Calls that were not made, since the others had decided."""
+    planned: int = 0
+    """How many tasks a plan had."""
+    compensated: int = 0
+    """How many calls of a saga were undone."""
+    uncompensated: int = 0
+    """How many could not be undone."""
+    rounds: int = 0
+    """How many drafts were written."""
+    accepted: bool | None = None
+    """Whether the answer was found good."""
+
+
 class StepReceipt(Message):
     """What became of one step."""
 
@@ -67,6 +90,10 @@ class StepReceipt(Message):
     """When it was complete."""
     template_hash: str = ""
     """Hash of its template."""
+    skipped: bool = False
+    """Its condition did not hold."""
+    pattern: PatternReceipt | None = None
+    """Of a step that decides as it goes: what came of that."""
 
 
 class Receipt(Message):

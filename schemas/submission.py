@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from headrace.schemas.base import Lane, ObjectRef, Sensitivity
 from headrace.schemas.errors import ContractError
+from headrace.schemas.ids import TASK_ID
 from headrace.schemas.object_keys import KEY_PATTERN, MAX_KEY_LENGTH, MAX_OBJECT_BYTES, check_object_key
 
 MAX_LABELS = 32
@@ -91,6 +92,19 @@ class ItemsRef(BaseModel):
         return sum(part.items for part in self.parts)
 
 
+class ParentRef(BaseModel):
+    """The task that a nested job is the work of. Headrace writes it; a job's id must be the one that goes with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    task_id: str = Field(max_length=300, pattern=rf"^{TASK_ID.pattern}$")
+    """``<parent job>/<step>/<index>``."""
+    attempt: int = Field(ge=1, le=1_000_000)
+    """Which attempt of it."""
+    depth: int = Field(ge=1, le=16)
+    """How many jobs stand above it."""
+
+
 class Submission(BaseModel):
     """What a producer writes to ``jobs``: a job, or a cancel, a signal or a redrive for one. Plain JSON."""
 
@@ -126,6 +140,9 @@ class Submission(BaseModel):
     """The name of a signal; of a redrive: the task's id."""
     payload: Any = None
     """The content of a signal; of a redrive: ``pool`` or ``messages`` to take in place of the task's own."""
+
+    parent: ParentRef | None = None
+    """Of a nested job, written by Headrace: where its outcome goes."""
 
     @model_validator(mode="after")
     def _is_given_once(self) -> Self:

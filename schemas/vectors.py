@@ -1,7 +1,7 @@
 """Embeddings on the wire: vectors as text, and what a call for them may hold. Pure.
 
 A vector travels as base64 of its float32 values, lowest byte first: 2,048 characters for 384 values, written in 2 µs.
-A JSON list of six digits a value takes 3,600 characters and 190 µs, one of all digits 8,000 (ADR 24).
+A JSON list of six digits a value takes 3,600 characters and 190 µs, one of all digits 8,000 (ADR 27).
 """
 
 from __future__ import annotations

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
+from headrace.schemas.workflow_nesting import NestedSpec
+from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
+from headrace.schemas.workflow_plans import PlanSpec
+from headrace.schemas.workflow_sagas import MAX_SAGA, SagaEntrySpec
+from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,99}$"
 STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
@@ -17,59 +24,26 @@ MAX_STEPS = 200
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "sensitivity", "retention", "on_failure"),
     "step": (
-        *("agent", "cache", "cascade", "plan", "refine", "route", "saga", "tool", "vote", "wait", "when", "workflow"),
+        *("agent", "cache"),
         *("otherwise", "sensitivity"),
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
+    "route": ("semantic",),
+    "branch": ("tool", "workflow"),
+    "allowed": ("tool", "workflow"),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "llm")
-"""What makes a step; `llm` also goes with `for_each` and `reduce`."""
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "saga")
+"""Steps that decide as they go which calls they make."""
+CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
+"""One call; all go with `for_each` too, `llm` also with `reduce`."""
+KINDS: tuple[str, ...] = ("split", "for_each", "reduce", "wait", *PATTERNS, *CALLS)
+"""What makes a step."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, populate_by_name=True
-    )
-
-
-class MessageSpec(_Closed):
-    """One message of a prompt."""
-
-    role: Literal["system", "user", "assistant"]
-    """Who speaks."""
-    content: str
-    """What is said; a template."""
-
-
-class LlmSpec(_Closed):
-    """One model call: `prompt`, `system` and `prompt`, or `messages`."""
-
-    pool: str
-    """The pool whose workers make the call."""
-    prompt: str | None = None
-    """The user's message; a template."""
-    system: str | None = None
-    """The system's message; a template."""
-    messages: list[MessageSpec] | None = Field(default=None, min_length=1, max_length=1_000)
-    """The whole prompt, in place of `prompt` and `system`."""
-    temperature: float | None = Field(default=None, ge=0, le=10)
-    """Sampling temperature; left to the provider where it is missing."""
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    """Nucleus sampling; left to the provider where it is missing."""
-    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
-    """Sampling seed, where the provider has one."""
-    stop: list[str] = Field(default_factory=list, max_length=16)
-    """Texts at which the model stops."""
-    max_output_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
-    """The most the model may write."""
-    output: dict[str, Any] | None = None
-    """JSON Schema that the answer must hold; the step's output is then the parsed JSON."""
-
-
-class SplitSpec(_Closed):
+class SplitSpec(Closed):
     """How a text is cut into items."""
 
     source: str = Field(alias="from")
@@ -82,21 +56,21 @@ class SplitSpec(_Closed):
     """Of records; ``auto`` takes JSON Lines where the text begins with a brace, else CSV with a header."""
 
 
-class AtLeast(_Closed):
+class AtLeast(Closed):
     """A number of items must succeed."""
 
     at_least: int = Field(ge=0, le=10_000_000)
     """How many."""
 
 
-class Share(_Closed):
+class Share(Closed):
     """A share of the items must succeed."""
 
     share: float = Field(ge=0, le=1)
     """Rounded up to whole items."""
 
 
-class RetryRuleSpec(_Closed):
+class RetryRuleSpec(Closed):
     """How a task is tried again. What is missing is left to the error kind's own default."""
 
     attempts: int | None = Field(default=None, ge=1, le=100)
@@ -114,24 +88,40 @@ class RetrySpec(RetryRuleSpec):
     """By error kind, such as ``rate_limited`` or ``timeout``: goes before what stands beside it."""
 
 
-class DefaultValue(_Closed):
-    """A value in place of an output that could not be had."""
+class StepSpec(Closed):
+    """One step: `split`, `llm`, `for_each` with `llm`, `reduce` with `llm` or `with`, or a pattern such as `route`."""
 
-    default: Any
-    """The value, as it is; not a template."""
-
-
-class StepSpec(_Closed):
-    """One step: `split`, `llm`, `for_each` with `llm`, or `reduce` with `llm` or `with`."""
+    when: str | None = None
+    """A condition, one expression: where it does not hold, the step is skipped and its output is null."""
 
     llm: LlmSpec | None = None
     """The model call; once, for each item, or for each node of the reducing tree."""
+    tool: ToolCallSpec | None = None
+    """The call of a tool; once, or for each item."""
+    workflow: NestedSpec | None = None
+    """Another workflow, as a job of its own; once, or for each item."""
     split: SplitSpec | None = None
     """Cuts a text into items."""
     for_each: str | None = None
     """A step that yields a list, or a template of one expression that does. One task an item."""
     reduce: str | None = None
     """A step that yields a list, or a template of one expression that does. Many values become one."""
+    route: RouteSpec | None = None
+    """One of several calls, by rules or by a classifier."""
+    cascade: CascadeSpec | None = None
+    """The smallest model that can do it: pools in order."""
+    vote: VoteSpec | None = None
+    """One question to several, and one answer of theirs."""
+    plan: PlanSpec | None = None
+    """A model breaks the work down when the step runs."""
+    saga: list[SagaEntrySpec] | None = Field(default=None, min_length=1, max_length=MAX_SAGA)
+    """Calls of services one after the other; where one fails, those before it are undone."""
+    wait: WaitSpec | None = None
+    """An outside event, such as a person's approval."""
+    after: list[str] = Field(default_factory=list, max_length=MAX_STEPS)
+    """Steps that come first, though no template names them."""
+    refine: RefineSpec | None = None
+    """A draft, its evaluation, another draft with the feedback, and so on."""
     fan_in: int | None = Field(default=None, ge=2, le=1_000)
     """The most inputs of one reducing call; 8 where it is missing."""
     reducer: str | None = Field(default=None, alias="with")
@@ -150,7 +140,7 @@ class StepSpec(_Closed):
     """How tasks are keyed; ``session`` and ``prefix`` come later."""
 
 
-class WorkflowSpec(_Closed):
+class WorkflowSpec(Closed):
     """A whole workflow."""
 
     name: str = Field(pattern=NAME_PATTERN)

@@ -54,7 +54,12 @@ class Instance:
         self.partition = Partition(self.store, damage=load(self.store, dict(self.log), 100))
         working = {0: self.partition}
         self.encoder = Encoder(
-            TOPICS, self.pools, max_bytes=self.max_bytes, inline_bytes=self.inline_bytes, objects=self.objects
+            TOPICS,
+            self.pools,
+            max_bytes=self.max_bytes,
+            inline_bytes=self.inline_bytes,
+            objects=self.objects,
+            partitions=self.partitions,
         )
         self.decider = Decider(
             machine,

@@ -50,6 +50,11 @@ LAYERS = (
         "an adapter sees schemas, adapters/base.py and workers/http.py; the rest comes in AdapterConfig",
     ),
     Layer(
+        "workers.tools",
+        ("workers.tools", "workers.adapters", "workers.core", "workers.http", "runtime.metrics", "schemas"),
+        "a tool sees schemas, tools/base.py, workers/core and workers/http.py; the rest comes in ToolConfig",
+    ),
+    Layer(
         "console",
         ("console", "runtime", "schemas", "orchestrator.core"),
         "start services as processes (python -m headrace.orchestrator, python -m headrace.workers)",
@@ -217,6 +222,7 @@ def test_the_sources_are_found() -> None:
         ("workers.shell.bad", "from headrace import orchestrator", "over Kafka"),
         ("workers.adapters.bad", "from headrace.workers.shell.pool import WorkPool", "AdapterConfig"),
         ("workers.adapters.bad", "import httpx", "workers/http.py"),
+        ("workers.tools.bad", "from headrace.workers.shell.pool import WorkPool", "ToolConfig"),
         ("runtime.bad", "import headrace.workers.service", "knows no service"),
         ("schemas.bad", "import httpx", "pydantic only"),
         ("schemas.bad", "from headrace.runtime.settings import Settings", "stands alone"),

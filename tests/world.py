@@ -11,8 +11,16 @@ from hashlib import sha256
 from typing import Any
 
 from headrace.orchestrator.core.acceptance import submission_hash
-from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitOutcome, StoreObject
+from headrace.orchestrator.core.effects import (
+    AnswerParent,
+    DispatchTask,
+    Effect,
+    EmitOutcome,
+    StoreObject,
+    SubmitNested,
+)
 from headrace.orchestrator.core.events import (
+    CancelRequested,
     ClosingResumed,
     DispatchGranted,
     Event,
@@ -27,6 +35,7 @@ from headrace.orchestrator.core.record_codec import decode_record, encode_record
 from headrace.orchestrator.core.state import Decision, JobHeader, Phase, StateRecord, job_key
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView, Limits
 from headrace.orchestrator.core.window import DispatchWindow
+from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ContractError, DependencyUnavailable
 from headrace.schemas.messages import ItemsPart, ItemsRef, ObjectRef, Outcome, Result, Submission, Task, Usage
 from headrace.schemas.object_keys import claim_check
@@ -63,6 +72,7 @@ class World:
     workflows: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     pools: Mapping[str, Pool] = field(default_factory=lambda: POOLS)
+    tools: Mapping[str, Any] | None = None
     public_pools: tuple[str, ...] = ()
     pool_window: int = 4_096
     now_ms: int = 1_000_000
@@ -80,6 +90,8 @@ class World:
         """Dispatched, not yet answered."""
         self.dispatched: list[Task] = []
         self.effects: list[Effect] = []
+        self.posted: list[SubmitNested | AnswerParent] = []
+        """Between nested jobs and their parents, on the way."""
         self.touched: list[int] = []
         """Records changed by each decision."""
         self.environment = Environment(
@@ -126,7 +138,7 @@ class World:
         return self.workflows[workflow]
 
     def _compile(self, text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=self.pools)
+        return compile_workflow(json.loads(text), pools=self.pools, tools=self.tools)
 
     def view(self, job_id: str) -> JobView:
         memo = self.memos.setdefault(job_id, JobMemo())
@@ -151,6 +163,8 @@ class World:
             if isinstance(effect, DispatchTask):
                 self.tasks.append(effect.task)
                 self.dispatched.append(effect.task)
+            if isinstance(effect, SubmitNested | AnswerParent):
+                self.posted.append(effect)
         self.stand(job_id)
         return decision
 
@@ -182,7 +196,9 @@ class World:
         """Deal, answer and fire timers until nothing is left to do; then close what is over."""
         while True:
             self.deal()
-            if self.tasks:
+            if self.posted:
+                self.deliver(shuffle.randrange(len(self.posted)) if shuffle else 0, repeat=repeat)
+            elif self.tasks:
                 place = shuffle.randrange(len(self.tasks)) if shuffle else 0
                 result = answer(self.tasks.pop(place))
                 self.result(result)
@@ -191,6 +207,24 @@ class World:
             elif not self._fire_next_timer():
                 break
         self.close()
+
+    def deliver(self, place: int = 0, *, repeat: bool = False) -> None:
+        """Let a nested job or its answer arrive; of those for one job the first, as on a partition."""
+        job = self._addressee(self.posted[place])
+        effect = self.posted.pop(next(at for at, each in enumerate(self.posted) if self._addressee(each) == job))
+        for _ in range(1 + repeat):
+            if isinstance(effect, AnswerParent):
+                self.result(decode(Result, encode(effect.result)))
+                continue
+            submission = decode(Submission, encode(effect.submission))
+            event: Event = CancelRequested(self.now_ms)
+            if submission.type == "job":
+                event = JobSubmitted(submission, submission_hash(submission), self.now_ms, effect.trace)
+            self.take(effect.job_id, event)
+
+    @staticmethod
+    def _addressee(effect: SubmitNested | AnswerParent) -> str:
+        return effect.job_id if isinstance(effect, SubmitNested) else effect.parent_id
 
     def _fire_next_timer(self) -> bool:
         """Let the next waiting retry go out; deadlines and markers are the test's own business."""

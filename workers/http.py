@@ -114,6 +114,82 @@ class HttpClient:
         return f"{url.host}:{url.port}" if url.port else url.host
 
 
+class PinnedClient:
+    """Asks a host at an address that the caller has checked: a name that meanwhile means another one changes nothing.
+
+    Each request has a connection of its own. One that was kept may have been closed by the server just now, and then
+    nobody knows whether a request with a side effect was read. No proxy is used (it would look the name up again), no
+    cookie kept, no redirect followed, and nothing unpacked: a packed answer can be a thousand times its size.
+    """
+
+    def __init__(self) -> None:
+        self._verify = httpx.create_ssl_context()
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        host: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        timeout_s: float,
+        max_bytes: int,
+    ) -> Answer:
+        """Make one request and read the whole answer.
+
+        Args:
+            url: with the address in place of the host.
+            host: for TLS; the header ``host`` is the caller's to give.
+            timeout_s: the whole request.
+            max_bytes: of the answer's body.
+
+        Raises:
+            AdapterError: ``network``, ``timeout`` or ``too_large``; unconfirmed once the request began to be sent.
+        """
+        sent = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal sent
+            sent = sent or event.endswith("send_request_headers.started")
+
+        limits = httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)).as_dict()
+        extensions = {"timeout": limits, "sni_hostname": host, "trace": trace}
+        transport = httpx.AsyncHTTPTransport(verify=self._verify, limits=_ONE, retries=0, trust_env=False)
+        try:
+            async with asyncio.timeout(timeout_s), transport:
+                request = httpx.Request(method, url, headers=dict(headers), content=content, extensions=extensions)
+                response = await transport.handle_async_request(request)
+                return Answer(response.status_code, response.headers, await _read_raw(response, max_bytes))
+        except (httpx.TimeoutException, TimeoutError):
+            message = f"no {'answer from' if sent else 'connection to'} {host} within {timeout_s:.3g} s"
+            kind = ErrorKind.TIMEOUT if sent else ErrorKind.NETWORK
+            raise AdapterError(kind, message, unconfirmed=sent) from None
+        except (httpx.TransportError, httpx.StreamError) as error:
+            raise AdapterError(ErrorKind.NETWORK, f"{host}: {_cause(error)}", unconfirmed=sent) from None
+        except (httpx.InvalidURL, ValueError) as error:
+            raise AdapterError(ErrorKind.BAD_REQUEST, f"no request can be made of this: {_cause(error)}") from None
+
+
+async def _read_raw(response: httpx.Response, max_bytes: int) -> bytes:
+    parts, size = [], 0
+    async for part in response.aiter_raw():
+        size += len(part)
+        if size > max_bytes:
+            message = f"the answer is above {max_bytes:,} bytes"
+            raise AdapterError(ErrorKind.TOO_LARGE, message, unconfirmed=True)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def client_for_mcp(headers: Mapping[str, str], *, timeout_s: float) -> Any:
+    """Return the client that the MCP SDK asks for, which is httpx's successor: with headers, without redirects."""
+    import httpx2
+
+    timeout = httpx2.Timeout(timeout_s, read=None)  # Calls have times of their own.
+    return httpx2.AsyncClient(headers=dict(headers), timeout=timeout, follow_redirects=False)
+
+
 def proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for a URL (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), or None.
 

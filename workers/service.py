@@ -22,7 +22,7 @@ from headrace.runtime.kafka_watch import KafkaWatch
 from headrace.runtime.objects import open_objects
 from headrace.runtime.settings import Settings
 from headrace.schemas.messages import Lane
-from headrace.workers.runners import open_runner
+from headrace.workers.runner import open_runner
 from headrace.workers.settings import WorkerPlan
 from headrace.workers.shell.answers import Answers
 from headrace.workers.shell.control import ControlFollower
@@ -67,7 +67,6 @@ class Worker:
         counts = await asyncio.to_thread(wait_for_topics, plan, settings)
         await warn_if_closed(plan)
         topics = settings.topic_names
-        endpoint_name = plan.pool.endpoint
         control = ControlFollower(
             reader_config(settings, "worker-control"),
             topic=topics.control,
@@ -75,9 +74,10 @@ class Worker:
             set_aside=lambda source, error: self._soon(answers.set_order_aside, source, error),
             heartbeats=self._beats,
         )
-        runner, adapter = open_runner(
+        runner = open_runner(
             plan,
             is_cancelled=control.is_cancelled,
+            is_called_off=control.is_called_off,
             objects=cache(lambda: open_objects(settings)),
             inline_bytes=settings.objects.inline_bytes,
         )
@@ -91,7 +91,7 @@ class Worker:
             topics=topics,
             result_partitions=counts[topics.results],
         )
-        report = AttemptReport(plan.pool_name, endpoint_name, quiet=runner.immediate)
+        report = AttemptReport(plan.pool_name, plan.pool.endpoint, quiet=runner.immediate)
         pool = WorkPool(
             runner,
             answers,
@@ -106,6 +106,7 @@ class Worker:
         try:
             self._watch = KafkaWatch(admin_client(settings, "worker-watch"), counts)
             self._watch.start()
+            await runner.start()
             await asyncio.to_thread(control.start, settings.kafka.connect_timeout_s)
             self._start_lanes(pool, immediate=runner.immediate)
             log.info("worker.started", pool=plan.pool_name, concurrency=plan.concurrency, worker=plan.worker)
@@ -113,7 +114,7 @@ class Worker:
             await self._stop(pool, sender)
         finally:
             await asyncio.to_thread(control.close)
-            await adapter.close()
+            await runner.close()
             admin.close()
             if self._watch is not None:
                 self._watch.close()

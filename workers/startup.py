@@ -40,11 +40,12 @@ def wait_for_topics(plan: WorkerPlan, settings: Settings) -> dict[str, int]:
         names.dead_letters,
     ]
     admin = wait_for_broker(settings)
-    deadline = time.monotonic() + settings.kafka.connect_timeout_s
-    while missing := [name for name in wanted if name not in (found := _partition_counts(admin))]:
+    deadline, found = time.monotonic() + settings.kafka.connect_timeout_s, _partition_counts(admin)
+    while missing := [name for name in wanted if name not in found]:
         if time.monotonic() >= deadline:
             raise TopicMismatch(f"topics are missing: {', '.join(missing)}", "headrace topics apply")
         time.sleep(0.2)
+        found = _partition_counts(admin)
     counts = {name: found[name] for name in wanted}
     journal = names.attempts(plan.pool_name)
     if counts[journal] < (tasks := max(counts[names.tasks(plan.pool_name, lane)] for lane in Lane)):

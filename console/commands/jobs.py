@@ -1,9 +1,9 @@
-"""``headrace status``, ``outcome``, ``cancel``: one job, by its id."""
+"""``headrace status``, ``outcome``, ``cancel``, ``signal``: one job, by its id."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -89,3 +89,40 @@ def cancel(job: Job, bootstrap_servers: Servers = None, prefix: Prefix = None) -
     with HeadraceClient(connected(bootstrap_servers, prefix)) as client:
         client.cancel(job)
     typer.echo(f"asked to cancel {job}")
+
+
+def signal(
+    job: Job,
+    name: Annotated[str, typer.Argument(help="The signal's name, as the workflow's wait says.", show_default=False)],
+    data: Annotated[str | None, typer.Option(help="What it brings, as JSON; @FILE reads a file, - stdin.")] = None,
+    bootstrap_servers: Servers = None,
+    prefix: Prefix = None,
+) -> None:
+    """Send a job the signal that a step of it waits for: an approval, for example.
+
+    The first that fits the step's schema counts. One that does not fit, or that no step waits for, goes to the dead
+    letters; `headrace status` says whether the step waits on.
+
+    Exit codes: 0 the signal is acknowledged; 2 the data is no JSON; 3 Kafka is not there.
+    """
+    from headrace.console.client import HeadraceClient
+
+    payload = _payload(data)
+    with HeadraceClient(connected(bootstrap_servers, prefix)) as client:
+        client.signal(job, name, payload)
+    typer.echo(f"signalled {name} to {job}")
+
+
+def _payload(data: str | None) -> Any:
+    """Return what a signal brings."""
+    from headrace.console.commands.submit import read_text
+    from headrace.schemas.errors import ConfigError
+
+    if data is None:
+        return None
+    if data == "-" or data.startswith("@"):
+        data = read_text(data.removeprefix("@"))
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--data is no JSON: {error}", "a text needs its quotes: --data '\"yes\"'") from None

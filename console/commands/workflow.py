@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +13,19 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from headrace.console.commands.workflow_test import run_cases
 from headrace.console.graph_svg import svg_of
+from headrace.console.testing.files import is_tests, load_tests, tests_beside
 from headrace.orchestrator.core.catalogue import FileProblem, check_text
 from headrace.orchestrator.core.graph import Graph, Step
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
-from headrace.schemas.pools import Pool, PoolsFile
+from headrace.schemas.pools import PoolsFile
 from headrace.schemas.workflow import language_schema
+from headrace.schemas.workflow_tests import schema_of_tests
 
-app = typer.Typer(name="workflow", help="Check and show workflows.", no_args_is_help=True)
+app = typer.Typer(name="workflow", help="Check, test and show workflows.", no_args_is_help=True)
+app.command(name="test")(run_cases)
 
 PoolsOption = Annotated[
     Path | None, typer.Option("--pools", help="Pools file; without it, the names of pools are not checked.")
@@ -31,19 +34,25 @@ PoolsOption = Annotated[
 
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Workflow files, or test files.")],
     pools: PoolsOption = None,
 ) -> None:
-    """Check workflows as a whole: every problem at once, as file:line; exit code 2 where there is one."""
+    """Check workflows as a whole, and the tests beside them: every problem at once, as file:line; then exit code 2."""
     known = _pools(pools)
-    problems: list[FileProblem] = []
+    found: list[FileProblem] = []
     for file in files:
+        if is_tests(file):
+            found += _check_tests(file, known)
+            continue
         graph, wrong = _compile(file, known)
-        problems += wrong
+        found += wrong
         if graph is not None:
             typer.echo(f"{file}: {graph.ref} holds: {len(graph.steps)} steps, sha256 {graph.sha256[:12]}")
+        if (tests := tests_beside(file)) is not None:
+            found += _check_tests(tests, known)
+    problems = list(dict.fromkeys(map(str, found)))  # A workflow and its tests may report the same.
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(problem, err=True)
     if problems:
         typer.echo(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", err=True)
         raise typer.Exit(2)
@@ -72,9 +81,11 @@ def show(
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    tests: Annotated[bool, typer.Option("--tests", help="Of test files, in place of workflows.")] = False,
+) -> None:
     """Write the JSON Schema of the language, for editors."""
-    typer.echo(json.dumps(language_schema(), indent=2))
+    typer.echo(json.dumps(schema_of_tests() if tests else language_schema(), indent=2))
 
 
 def tree_of(graph: Graph) -> Tree:
@@ -83,8 +94,9 @@ def tree_of(graph: Graph) -> Tree:
     for step in graph.steps:
         needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
         branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
-        if step.llm is not None:
-            branch.add(Text(f"pool {step.llm.pool}, template {step.template_hash}", style="dim"))
+        if step.calls:
+            pools = ", ".join(dict.fromkeys(call.pool for call in step.calls))
+            branch.add(Text(f"pool {pools}, template {step.template_hash}", style="dim"))
     tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
     return tree
 
@@ -105,9 +117,18 @@ def describe(step: Step) -> str:
     if step.split is not None:
         size = f" of {step.split.size}" if step.split.size else ""
         return f"split by {step.split.by}{size}"
+    if step.wait is not None:
+        return f"wait for signal {step.wait.signal}"
+    if step.script is not None:
+        return f"{step.kind} over {', '.join(dict.fromkeys(call.pool for call in step.calls)) or 'names'}"
     source = (step.source.step or "an expression") if step.source else ""
     if step.reducer is not None:
         return f"reduce {source} with {step.reducer}"
+    if step.nested is not None:
+        over = f"for_each {source}: " if step.source is not None else ""
+        return f"{over}workflow {step.nested.ref}"
+    if step.tool is not None:
+        return f"for_each {source}: tool {step.tool.name}" if step.source is not None else f"tool {step.tool.name}"
     pool = step.llm.pool if step.llm else ""
     if step.source is None:
         return f"llm on {pool}"
@@ -115,12 +136,12 @@ def describe(step: Step) -> str:
     return f"{step.kind} {source}{fan_in}: llm on {pool}"
 
 
-def _compile(file: Path, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[FileProblem]]:
     try:
         text = _read(file)
     except ConfigError as error:
         return None, [FileProblem(str(file), Problem("file", error.message))]
-    return check_text(str(file), text, pools=pools)
+    return check_text(str(file), text, pools=pools.pools if pools else None, tools=pools.tools if pools else None)
 
 
 def _read(file: Path) -> str:
@@ -133,11 +154,18 @@ def _read(file: Path) -> str:
         raise ConfigError("is not UTF-8") from None
 
 
-def _pools(file: Path | None) -> Mapping[str, Pool] | None:
+def _check_tests(file: Path, pools: PoolsFile | None) -> list[FileProblem]:
+    tests, problems = load_tests(file, pools)
+    if tests is not None:
+        typer.echo(f"{file}: {len(tests.cases)} case{'s' if len(tests.cases) > 1 else ''} of {tests.graph.ref} hold")
+    return problems
+
+
+def _pools(file: Path | None) -> PoolsFile | None:
     if file is None:
         return None
     try:
-        return PoolsFile.model_validate(yaml.safe_load(_read(file))).pools
+        return PoolsFile.model_validate(yaml.safe_load(_read(file)))
     except (ConfigError, yaml.YAMLError, ValidationError) as error:
         typer.echo(f"{file}: {error}", err=True)
         raise typer.Exit(2) from None

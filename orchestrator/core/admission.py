@@ -8,6 +8,7 @@ from typing import Any
 from headrace.orchestrator.core.acceptance import Refusal, check_input
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.items_admission import check_items
+from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind, HeadraceError, WorkflowInvalid
@@ -50,18 +51,39 @@ def admit(
         return Failure(kind=text.kind, message=text.message)
     if submission.items is not None and (failure := check_items(graph, submission.items, environment)):
         return failure
-    failure = _check_budget(submission, graph) or _check_pools(submission, graph, environment)
+    failure = _check_all(submission, graph, environment, job_id)
     return failure or Accepted(graph, text)
+
+
+def _check_all(submission: Submission, graph: Graph, environment: Environment, job_id: str) -> Failure | None:
+    """Check the workflow and all that it nests: a nested job that is refused would come to light hours later."""
+    if not graph.nests:
+        return _check_budget(submission, graph) or _check_pools(submission, graph, environment)
+
+    def find(workflow: str | dict[str, Any]) -> Graph:
+        return environment.compile(canonical_json(environment.resolve(workflow, job_id)).decode())
+
+    depth = submission.parent.depth if submission.parent is not None else 0
+    try:
+        below = list(nested_graphs(graph, find, depth=depth))
+    except NestingInvalid as error:
+        return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=error.message)
+    for way, each in (("", graph), *below):
+        failure = _check_budget(submission, each) or _check_pools(submission, each, environment)
+        if failure is not None:
+            where = f"{way}: " if way else ""
+            return failure.model_copy(update={"message": f"{where}{failure.message}"[:2_000]})
+    return None
 
 
 def _check_budget(submission: Submission, graph: Graph) -> Failure | None:
     """A budget can only be kept where every call has an upper bound."""
     if submission.budget is None:
         return None
-    unbounded = [step.name for step in graph.steps if step.llm is not None and step.llm.max_output_tokens is None]
+    unbounded = [step.name for step in graph.steps if any(call.max_output_tokens is None for call in step.calls)]
     if not unbounded:
         return None
-    message = f"a budget needs max_output_tokens on every step; missing on: {', '.join(unbounded)}"
+    message = f"a budget needs max_output_tokens on every call; missing on: {', '.join(unbounded)}"
     return Failure(kind=ErrorKind.INVALID_JOB, message=message)
 
 
@@ -70,11 +92,13 @@ def _check_pools(submission: Submission, graph: Graph, environment: Environment)
     if submission.sensitivity is not Sensitivity.CONFIDENTIAL:
         return None
     public = [
-        f"{step.name} ({step.llm.pool})"
+        f"{step.name} ({call.pool})"
         for step in graph.steps
-        if step.llm is not None and step.llm.pool in environment.public_pools
+        for call in step.calls
+        if call.pool in environment.public_pools
     ]
+    public += [f"{step.name} (tool {tool.name})" for step in graph.steps for tool in step.tools if tool.public]
     if not public:
         return None
-    message = f"a confidential job cannot use pools of public endpoints: {', '.join(public)}"
+    message = f"a confidential job cannot use pools of public endpoints or public tools: {', '.join(public)}"
     return Failure(kind=ErrorKind.INVALID_JOB, message=message)

@@ -183,14 +183,14 @@ def _owed(spent: PoolSpent, bound: Bound) -> PoolSpent:
 
 
 def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended: bool) -> PoolSpent:
-    usage = result.usage
+    usage, nested = result.usage, result.nested
     over = (0, 0)
     if reserved is not None:
         tokens = usage.input_tokens + usage.output_tokens
         over = (max(0, tokens - reserved[0]), max(0, result.cost_microusd - reserved[1]))
     return PoolSpent(  # Once a task: the constructor takes a third of what `replace` does.
         tasks=spent.tasks + ended,
-        attempts=spent.attempts + 1,
+        attempts=spent.attempts + (1 if nested is None else nested.attempts),
         input_tokens=spent.input_tokens + usage.input_tokens,
         cached_tokens=spent.cached_tokens + usage.cached_tokens,
         cache_write_tokens=spent.cache_write_tokens + usage.cache_write_tokens,
@@ -199,9 +199,9 @@ def _with_result(spent: PoolSpent, result: Result, reserved: Bound | None, ended
         cost_microusd=spent.cost_microusd + result.cost_microusd,
         call_ms=spent.call_ms + result.call_ms,
         models=_with_model(spent.models, result.model),
-        unconfirmed_attempts=spent.unconfirmed_attempts,
-        unconfirmed_tokens=spent.unconfirmed_tokens,
-        unconfirmed_microusd=spent.unconfirmed_microusd,
+        unconfirmed_attempts=spent.unconfirmed_attempts + (0 if nested is None else nested.unconfirmed_attempts),
+        unconfirmed_tokens=spent.unconfirmed_tokens + (0 if nested is None else nested.unconfirmed_tokens),
+        unconfirmed_microusd=spent.unconfirmed_microusd + (0 if nested is None else nested.unconfirmed_microusd),
         overrun_tokens=spent.overrun_tokens + over[0],
         overrun_microusd=spent.overrun_microusd + over[1],
         duplicated=spent.duplicated,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.orchestrator.core.acceptance import parse_workflow_ref
 from headrace.orchestrator.core.graph import Graph, compile_workflow
+from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs
 from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.workflow_ref import parse_workflow_ref
 from headrace.orchestrator.core.workflow_text import read_workflow
 from headrace.schemas.errors import ConfigError, HeadraceError, Problem, WorkflowInvalid
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
 
 
 class UnknownWorkflow(HeadraceError):
@@ -97,24 +99,29 @@ def _drawn(ref: str, job_id: str) -> float:
     return int.from_bytes(digest[:6]) / 2**48
 
 
-def check_text(file: str, text: str, *, pools: Mapping[str, Pool] | None) -> tuple[Graph | None, list[FileProblem]]:
+def check_text(
+    file: str, text: str, *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+) -> tuple[Graph | None, list[FileProblem]]:
     """Compile one file; returns the graph, or every problem of the file."""
     read = read_workflow(text)
     problems = list(read.problems)
     if not problems:
         try:
-            return compile_workflow(read.document, pools=pools, lines=read.lines), []
+            return compile_workflow(read.document, pools=pools, tools=tools, lines=read.lines), []
         except WorkflowInvalid as error:
             problems = error.problems
     return None, [FileProblem(file, problem) for problem in problems]
 
 
-def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None) -> WorkflowCatalogue:
+def build_catalogue(
+    texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+) -> WorkflowCatalogue:
     """Compile files into a catalogue.
 
     Args:
         texts: pairs of the file's name and its text.
         pools: the pools there are.
+        tools: the tools there are.
 
     Raises:
         WorkflowsInvalid: with every problem of every file; nothing half-loads.
@@ -123,7 +130,7 @@ def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Poo
     files: dict[str, str] = {}
     problems: list[FileProblem] = []
     for file, text in texts:
-        graph, wrong = check_text(file, text, pools=pools)
+        graph, wrong = check_text(file, text, pools=pools, tools=tools)
         problems += wrong
         if graph is None:
             continue
@@ -133,6 +140,23 @@ def build_catalogue(texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Poo
             continue
         files.setdefault(graph.ref, file)
         found.setdefault(graph.name, {})[graph.version] = graph
+    catalogue = WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})
+    problems += _nesting_problems(catalogue, files)
     if problems:
         raise WorkflowsInvalid(problems)
-    return WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})
+    return catalogue
+
+
+def _nesting_problems(catalogue: WorkflowCatalogue, files: Mapping[str, str]) -> Iterator[FileProblem]:
+    """Look for workflows that nest what is not there, or too deeply; a circle is too deep."""
+
+    def find(workflow: str | dict[str, Any]) -> Graph:
+        if isinstance(workflow, str):
+            return catalogue.resolve_graph(workflow)
+        return compile_workflow(workflow, pools=None)
+
+    for ref, file in files.items():
+        try:
+            list(nested_graphs(catalogue.resolve_graph(ref), find))
+        except NestingInvalid as error:
+            yield FileProblem(file, Problem("steps", error.message))

@@ -15,7 +15,7 @@ def damaged(turn: Turn, event: StateDamaged) -> None:
     """End the job as ``failed``, ``internal``, unless it is over already. The record itself is gone."""
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
-        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message, at_once=True)
     elif event.kind == "marker":
         _keep_place(turn)
     elif event.kind == "job" and header is None and turn.marker() is None:

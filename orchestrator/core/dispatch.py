@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
@@ -12,11 +11,17 @@ from headrace.orchestrator.core.context import is_plainly_small, surely_too_long
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
+from headrace.orchestrator.core.nested_dispatch import NestedSender
+from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
-from headrace.orchestrator.core.state import JobHeader, StepStatus, TaskRecord, TaskStatus
+from headrace.orchestrator.core.scripts.run import Call
+from headrace.orchestrator.core.state import StepStatus, TaskRecord
+from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
 from headrace.orchestrator.core.templates import render
+from headrace.orchestrator.core.tool_dispatch import ToolSender
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, source_count, source_item, step_context, streams
+from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.base import remade, trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
@@ -69,6 +74,8 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     if state.status is not StepStatus.RUNNING or not step.makes_tasks:
         return 0
     left = min(at_most, state.total - state.next)
+    if step.script is not None:
+        return min(left, len(next_calls(turn, step, state.next)))
     if step.kind is not StepKind.REDUCE and not streams(turn, step):
         return left
     count = 0
@@ -109,14 +116,20 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
         Items that cannot be asked for at all, with the reason: the caller settles them as failed.
     """
     refused: list[tuple[int, Failure]] = []
-    sender = _Sender(turn, step, None)
     state = turn.step_state(step.name)
-    count = min(count, state.total - state.next, room(turn, step))
+    count = min(count, state.total - state.next, room(turn, step)) if may_go(turn, step) else 0
+    if step.script is not None:
+        count = min(count, len(next_calls(turn, step, state.next)))
+    if count <= 0:
+        return refused
+    sender = _sender(turn, step, state.next, None)
     sent = passed = done = 0
     always = step.kind is not StepKind.REDUCE and not streams(turn, step)
     for index in range(state.next, state.next + count):
         if done > DISPATCH_WORK or not (always or is_ready(turn, step, index)):
             break
+        if step.script is not None and index > state.next:
+            sender = _sender(turn, step, index, None)
         work = Work(TASK_WORK)
         try:
             failure = sender.send(index, work)
@@ -140,29 +153,32 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
 
 def dispatch_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Failure | None:
     """Send a waiting retry on its way. Where it cannot go, nothing changes."""
-    failure = _Sender(turn, step, record).send(index, Work(TASK_WORK))
+    failure = _sender(turn, step, index, record).send(index, Work(TASK_WORK))
     if failure is None:
         turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, live=1))
         if record.cause:
-            turn.header = budget.count_duplicate(turn.header, pool_of(step, record))
+            turn.header = budget.count_duplicate(turn.header, pool_of(turn, step, index, record))
     return failure
-
-
-def pool_of(step: Step, record: TaskRecord | None) -> str:
-    """Return the pool of a task: the step's, unless an operator sent the task to another."""
-    assert step.llm is not None
-    return record.edit.pool if record and record.edit and record.edit.pool else step.llm.pool
 
 
 def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task | None:
     """Return a task as it was last dispatched, for its dead letter; None where it cannot be rendered any more."""
     try:
-        sender = _Sender(turn, step, record)
-        return sender.task(index, record, sender.messages(index, Work(TASK_WORK)))
+        return _sender(turn, step, index, record).again(index, record, Work(TASK_WORK))
     except DependencyUnavailable:
         raise  # A store that does not answer is waited for.
     except HeadraceError:
         return None
+
+
+def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender | NestedSender:
+    """Return what sends a task on its way: in a plain step all of a grant."""
+    if step.nested is not None:
+        return NestedSender(turn, step, step.nested, before)
+    if step.tool is not None:
+        return ToolSender(turn, step, Call(tool=step.tool), before)
+    call = call_of(turn, step, index)
+    return ToolSender(turn, step, call, before) if call.tool is not None else _Sender(turn, step, before, call)
 
 
 class _Sender:
@@ -172,14 +188,16 @@ class _Sender:
         turn: the turn.
         step: the step.
         before: the task's record where it was tried before.
+        call: which call it is.
     """
 
-    def __init__(self, turn: Turn, step: Step, before: TaskRecord | None) -> None:
-        assert step.llm is not None
-        spec = turn.header.spec
-        self._turn, self._step, self._llm, self._before = turn, step, step.llm, before
+    def __init__(self, turn: Turn, step: Step, before: TaskRecord | None, call: Call) -> None:
+        spec, llm = turn.header.spec, call.llm
+        assert llm is not None
+        self._turn, self._step, self._llm, self._before = turn, step, llm, before
         self._base = step_context(turn, step)
-        pool_name = pool_of(step, before)
+        self._names = call.names
+        pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
         self._item: Callable[[int], Any] | None = None
         """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
@@ -189,19 +207,20 @@ class _Sender:
         self._fresh: TaskRecord | None = None
         """The record of tasks that go out for the first time; they may share it where nothing is reserved."""
         self._limited = budget.is_limited(turn.header)
-        self._priced = pool.price.is_charged and step.llm.max_output_tokens is not None
+        self._priced = pool.price.is_charged and llm.max_output_tokens is not None
         self._trace = tuple((name, text.encode()) for name, text in spec.trace)
         self._after, self._cause = "", ""
         if before is not None:
             self._after, self._cause = before.failure.kind.value if before.failure else "", before.cause
         # Checked when the job was accepted, so messages are made of it without being validated again.
         self._call = {
-            "max_output_tokens": step.llm.max_output_tokens,
-            "temperature": step.llm.temperature,
-            "top_p": step.llm.top_p,
-            "seed": step.llm.seed,
-            "stop": step.llm.stop,
-            "output_schema": step.llm.output_schema,
+            "max_output_tokens": llm.max_output_tokens,
+            "temperature": llm.temperature,
+            "top_p": llm.top_p,
+            "seed": llm.seed,
+            "stop": llm.stop,
+            "output_schema": llm.output_schema,
+            "logprobs": llm.logprobs,
         }
         self._task = {
             "job_id": spec.job_id,
@@ -236,15 +255,19 @@ class _Sender:
         if self._limited or self._priced:
             reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
             if self._limited and not budget.fits(turn.header, reserved):
-                return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=_over(turn.header, reserved))
+                return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
-        record = self._fresh or _out(self._before, turn.now_ms, reserved)
+        record = self._fresh or outgoing(self._before, turn.now_ms, reserved)
         if self._before is None and reserved is None:
             self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
         turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
         return None
+
+    def again(self, index: int, record: TaskRecord, work: Work) -> Task:
+        """Return a task as it was last dispatched; raises what `messages` does."""
+        return self.task(index, record, self.messages(index, work))
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
         tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
@@ -283,8 +306,10 @@ class _Sender:
                 return {**self._base, "item": self._item(index), "index": index}
             case StepKind.REDUCE:
                 return {**self._base, "items": node_items(self._turn, self._step, index), "index": index}
-            case _:
+            case StepKind.LLM:
                 return self._base
+            case _:
+                return {**self._base, **self._names()}
 
     def task(self, index: int, record: TaskRecord, messages: tuple[ChatMessage, ...]) -> Task:
         """Build the task. All that one sender makes are of the same attempt and moment."""
@@ -303,35 +328,6 @@ class _Sender:
             **self._task,
         )
         return first
-
-
-def _out(before: TaskRecord | None, now_ms: int, reserved: tuple[int, int] | None) -> TaskRecord:
-    """Return the record of an attempt that goes out."""
-    if before is None:
-        return TaskRecord(TaskStatus.LIVE, 1, now_ms, reserved=reserved)
-    return replace(
-        before,
-        status=TaskStatus.LIVE,
-        attempt=before.attempt + 1,
-        at_ms=now_ms,
-        due_ms=None,
-        failure=None,
-        reserved=reserved,
-        cause="",
-    )
-
-
-def _over(header: JobHeader, bound: tuple[int, int]) -> str:
-    return (
-        f"the next call may take {bound[0]} tokens and {bound[1]} micro-US-dollars, more than the budget leaves "
-        f"(tokens {header.spec.budget_tokens}, micro-US-dollars {header.spec.budget_microusd})"
-    )
-
-
-def not_after_ms(turn: Turn, record: TaskRecord) -> int:
-    """Return the last moment at which a worker may start a task's call: the rule of lost tasks rests on it."""
-    limit, deadline = record.at_ms + turn.environment.limits.queue_limit_ms, turn.header.spec.deadline_ms
-    return limit if deadline is None else min(limit, deadline)
 
 
 def node_items(turn: Turn, step: Step, node: int) -> list[Any]:

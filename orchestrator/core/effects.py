@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from headrace.schemas.messages import AttemptNote, Control, Event, ObjectRef, Task
+from headrace.schemas.messages import AttemptNote, Control, Event, ObjectRef, Result, Submission, Task
 from headrace.schemas.task_form import TaskForm
 from headrace.schemas.values import value_object
 
@@ -43,6 +43,24 @@ class EmitOutcome:
     def ce_id(self) -> str:
         """One id for each job, so that readers can deduplicate."""
         return f"{self.job_id}/outcome"
+
+
+@value_object(frozen=True, slots=True)
+class SubmitNested:
+    """Write a submission of a nested job, or a cancel for it, to its home partition of ``jobs``."""
+
+    job_id: str
+    submission: Submission
+    trace: tuple[tuple[str, bytes], ...] = ()
+
+
+@value_object(frozen=True, slots=True)
+class AnswerParent:
+    """Write what a nested job came to, as the result of its parent's task, to the parent's home on ``results``."""
+
+    parent_id: str
+    result: Result
+    trace: tuple[tuple[str, bytes], ...] = ()
 
 
 @value_object(frozen=True, slots=True)
@@ -97,4 +115,15 @@ class Ignore:
     reason: str
 
 
-Effect = DispatchTask | EmitOutcome | EmitEvent | PublishControl | StoreObject | SetAside | SetTaskAside | Ignore
+Effect = (
+    DispatchTask
+    | EmitOutcome
+    | SubmitNested
+    | AnswerParent
+    | EmitEvent
+    | PublishControl
+    | StoreObject
+    | SetAside
+    | SetTaskAside
+    | Ignore
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Result, Submission
 from headrace.schemas.values import value_object
@@ -93,6 +95,7 @@ class Signalled:
     """An outside event for the job."""
 
     name: str
+    payload: Any = None
 
 
 @value_object(frozen=True, slots=True)

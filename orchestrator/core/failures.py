@@ -5,19 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headrace.orchestrator.core import budget
-from headrace.orchestrator.core.dispatch import pool_of, task_again
-from headrace.orchestrator.core.effects import Ignore, SetTaskAside
+from headrace.orchestrator.core.dispatch import task_again
+from headrace.orchestrator.core.effects import Ignore, PublishControl, SetTaskAside
 from headrace.orchestrator.core.events import TaskLost
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.outcome import end_job
 from headrace.orchestrator.core.progress import advance, shortfall
 from headrace.orchestrator.core.retry import backoff_ms, policy_for
+from headrace.orchestrator.core.scripts.proceed import is_over, order_of
+from headrace.orchestrator.core.scripts.run import Failed
 from headrace.orchestrator.core.state import JobHeader, Owed, Phase, StepState, TaskRecord, TaskStatus
+from headrace.orchestrator.core.steps import RetryRules
+from headrace.orchestrator.core.task_calls import call_of, pool_of, retry_of, tool_of
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import walked
 from headrace.orchestrator.core.view import Limits
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import AttemptNote, Failure, JobStatus
+from headrace.schemas.messages import AttemptNote, Failure, JobStatus, Result
 
 MAX_HISTORY = 10
 MAX_NOTE = 200
@@ -33,7 +38,14 @@ _SILENT = (ErrorKind.CANCELLED, ErrorKind.DEADLINE_EXCEEDED, ErrorKind.BUDGET_EX
 
 
 def attempt_failed(
-    turn: Turn, task_id: TaskId, record: TaskRecord, failure: Failure, *, cause: str, jitter: float, worker: str = ""
+    turn: Turn,
+    task_id: TaskId,
+    record: TaskRecord,
+    failure: Failure,
+    *,
+    cause: str,
+    jitter: float,
+    report: Result | None = None,
 ) -> None:
     """Decide what follows a failed attempt whose money is booked already.
 
@@ -41,11 +53,24 @@ def attempt_failed(
         record: the task as it was while the attempt was out; its `owed` already names the attempt where it must.
         cause: why it was interrupted, where it was.
         jitter: in [0, 1).
-        worker: who reported it, for the history.
+        report: the result that told of it; None where the orchestrator found out by itself.
     """
     graph_step = turn.graph.step(task_id.step)
-    record = _noted(turn, graph_step, record, failure, worker)
-    wait = _wait_ms(turn, graph_step, record := _counted(record, failure, cause), failure, jitter)
+    if is_over(turn, graph_step):
+        _end_called_off(turn, graph_step, task_id, record, failure)
+        return
+    pool = pool_of(turn, graph_step, task_id.index, record)
+    record = _noted(record, failure, at_ms=turn.now_ms, pool=pool, worker=report.worker if report is not None else "")
+    rules = retry_of(turn, graph_step, task_id.index)
+    wait = _wait_ms(turn, rules, record := _counted(record, failure, cause), failure, jitter)
+    tool = tool_of(turn, graph_step, task_id.index)
+    if tool is not None and not tool.repeatable and (report is None or report.unconfirmed):
+        # Once too often is worse than not at all, and only the service knows: nobody here decides for it.
+        wait, failure = None, _doubtful(failure, tool.name)
+    if turn.header.ending is not None and failure.kind in _NOT_STARTED and not _wanted(turn, graph_step, task_id.index):
+        wait = None  # Nothing more goes forward.
+    if graph_step.nested is not None and not _asked_for(rules, failure):
+        wait = None  # Its own tasks were tried again already: all of it once more only where the step says so.
     if wait is None:
         _give_up(turn, graph_step, task_id, record, failure)
     else:
@@ -60,7 +85,7 @@ def task_lost(turn: Turn, event: TaskLost) -> None:
         turn.effect(Ignore("not_lost"))
         return
     assert record is not None
-    pool = pool_of(turn.graph.step(task_id.step), record)
+    pool = pool_of(turn, turn.graph.step(task_id.step), task_id.index, record)
     turn.header = budget.owe(turn.header, record.reserved, pool=pool)
     record = with_owed(record, pool)
     failure = Failure(kind=ErrorKind.INTERRUPTED, message=event.message[:500])
@@ -79,13 +104,13 @@ def with_owed(record: TaskRecord, pool: str) -> TaskRecord:
     return replace(record, owed=(*record.owed, Owed(record.attempt, pool, tokens, microusd)), reserved=None)
 
 
-def _noted(turn: Turn, graph_step: Step, record: TaskRecord, failure: Failure, worker: str) -> TaskRecord:
+def _noted(record: TaskRecord, failure: Failure, *, at_ms: int, pool: str, worker: str) -> TaskRecord:
     note = AttemptNote(
         attempt=record.attempt,
         kind=failure.kind,
         message=failure.message[:MAX_NOTE],
-        at_ms=turn.now_ms,
-        pool=pool_of(graph_step, record),
+        at_ms=at_ms,
+        pool=pool,
         worker=worker[:MAX_NOTE],
     )
     return replace(record, history=(*record.history, note)[-MAX_HISTORY:])
@@ -101,11 +126,11 @@ def _counted(record: TaskRecord, failure: Failure, cause: str) -> TaskRecord:
     )
 
 
-def _wait_ms(turn: Turn, graph_step: Step, record: TaskRecord, failure: Failure, jitter: float) -> int | None:
+def _wait_ms(turn: Turn, rules: RetryRules, record: TaskRecord, failure: Failure, jitter: float) -> int | None:
     """Return how long to wait before the next attempt; None where there is none."""
     if failure.kind in _NOT_STARTED:
         return None if _used_up(record, turn.environment.limits) else NOT_STARTED_WAIT_MS
-    policy = policy_for(failure.kind, graph_step.retry)
+    policy = policy_for(failure.kind, rules)
     if failure.kind is ErrorKind.INTERRUPTED:
         times = record.kills + record.stops
         if _used_up(record, turn.environment.limits):
@@ -153,10 +178,40 @@ def _give_up(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, 
             reason = "quarantined"
         times = f"interrupted {record.kills + record.stops} times, {record.kills} of them by the death of its worker"
         failure = failure.model_copy(update={"message": f"{reason}: {times}; last: {failure.message}"[:1_000]})
-    if failure.kind not in _SILENT and (task := task_again(turn, graph_step, task_id.index, record)) is not None:
+    task = None if failure.kind in _SILENT else task_again(turn, graph_step, task_id.index, record)
+    if task is not None and (reason == "quarantined" or _wanted(turn, graph_step, task_id.index)):
         turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
-    turn.header = budget.count_task(turn.header, pool_of(graph_step, record))
+        task = None
+    turn.header = budget.count_task(turn.header, pool_of(turn, graph_step, task_id.index, record))
     fail_task(turn, graph_step, task_id.index, failure, record)
+    if task is not None and isinstance(walked(turn, graph_step).then, Failed):
+        # A script that goes on without an answer needs nobody to look at it.
+        turn.effect(SetTaskAside(reason, failure.message, task, record.history, record.redrives))
+
+
+def _wanted(turn: Turn, step: Step, index: int) -> bool:
+    """Return whether a task's failure is an operator's business whatever its script makes of it."""
+    return step.script is None or call_of(turn, step, index).compulsory
+
+
+def _asked_for(rules: RetryRules, failure: Failure) -> bool:
+    return failure.kind in rules.on or (rules.general.attempts is not None and failure.kind is not ErrorKind.CANCELLED)
+
+
+def _doubtful(failure: Failure, tool: str) -> Failure:
+    message = f"nobody knows whether {tool} did it, and it is not declared idempotent, so it is not asked again"
+    return failure.model_copy(update={"message": f"{message}: {failure.message}"[:1_000]})
+
+
+def _end_called_off(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskRecord, failure: Failure) -> None:
+    """Settle a task whose step ended without it: nothing follows, and its order is lifted."""
+    was = record.status
+    over = replace(record, status=TaskStatus.FAILED, at_ms=turn.now_ms, due_ms=None, failure=failure, reserved=None)
+    turn.put_task(graph_step.name, task_id.index, replace(over, cause="", history=()))
+    live, retrying = was is TaskStatus.LIVE, was is TaskStatus.RETRYING
+    turn.set_step(graph_step.name, turn.step_state(graph_step.name).moved(live=-live, retrying=-retrying, failed=1))
+    turn.header = budget.count_task(turn.header, pool_of(turn, graph_step, task_id.index, record))
+    turn.effect(PublishControl(order_of(turn.job_id, graph_step, task_id.index), None))
 
 
 def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record: TaskRecord | None) -> None:
@@ -188,10 +243,10 @@ def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record
     if short := shortfall(graph_step, state, failure):
         end_job(turn, JobStatus.FAILED, short.kind, short.message)
     else:
-        follow_up(turn, state)
+        follow_up(turn, graph_step, state)
 
 
-def follow_up(turn: Turn, state: StepState) -> None:
+def follow_up(turn: Turn, graph_step: Step, state: StepState) -> None:
     """Look at the graph again only where a step may have come to its end: the others cost nothing."""
-    if state.ended >= state.total:
+    if state.ended >= state.total or graph_step.script is not None:
         advance(turn)

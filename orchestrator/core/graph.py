@@ -12,6 +12,7 @@ from headrace.orchestrator.core.document import Document, read_document
 from headrace.orchestrator.core.json_value import json_problem
 from headrace.orchestrator.core.problems import Problems
 from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.step_compiler import StepCompiler
 from headrace.orchestrator.core.steps import (
     KeyRule,
@@ -28,6 +29,8 @@ from headrace.orchestrator.core.steps import (
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import WorkflowInvalid
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
+from headrace.schemas.workflow_nesting import MAX_DEPTH
 
 MAX_WORKFLOW_BYTES = 262_144
 """Of the canonical text: it is one record on ``state``, and larger texts belong into the input."""
@@ -46,6 +49,16 @@ __all__ = [
     "StepKind",
     "compile_workflow",
 ]
+
+
+@dataclass(slots=True)
+class Within:
+    """What workflows that are written out in another share with it."""
+
+    depth: int = 0
+    """How many stand around it."""
+    templates: int = 0
+    """How many templates were compiled: they are counted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,11 @@ class Graph:
     _by_name: dict[str, Step] = field(repr=False, compare=False)
     _consumers: dict[str, tuple[str, ...]] = field(repr=False, compare=False)
     _widest: int = 0
+    nests: bool = False
+    """Whether a step is another workflow."""
+    undoes: bool = False
+    """Whether a step is a saga."""
+    _waits: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def ref(self) -> str:
@@ -83,6 +101,15 @@ class Graph:
     def widest(self) -> int:
         """The largest window that a step asks for; 0 where none does."""
         return self._widest
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that steps wait for."""
+        return tuple(self._waits)
+
+    def waiting_for(self, signal: str) -> Step | None:
+        """Return the step that waits for a signal, or None."""
+        return self._waits.get(signal)
 
     def document(self) -> dict[str, Any]:
         """Return the workflow as it was written; a copy."""
@@ -99,14 +126,21 @@ class Graph:
 
 
 def compile_workflow(
-    document: Mapping[str, Any], *, pools: Mapping[str, Pool] | None, lines: Mapping[str, int] | None = None
+    document: Mapping[str, Any],
+    *,
+    pools: Mapping[str, Pool] | None,
+    tools: Mapping[str, ToolSpec] | None = None,
+    lines: Mapping[str, int] | None = None,
+    within: Within | None = None,
 ) -> Graph:
     """Check a workflow as a whole and compile it.
 
     Args:
         document: the workflow, as read from YAML or JSON.
         pools: the pools there are; None leaves them unchecked (a console without a pools file).
+        tools: the tools there are; None leaves them unchecked.
         lines: the line of each path of the document, for the problems.
+        within: what it has in common with the workflow that it is written out in.
 
     Raises:
         WorkflowInvalid: with every problem that was found.
@@ -117,12 +151,30 @@ def compile_workflow(
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
     read = read_document(document, problems)
-    scope = Scope(tuple(read.raw_steps), problems)
-    steps, needs = _compile_steps(read, StepCompiler(scope, pools))
+    within = within or Within()
+    scope = Scope(tuple(read.raw_steps), problems, within.templates)
+
+    def inline(path: str, written: dict[str, Any]) -> Graph | None:
+        if within.depth == MAX_DEPTH:
+            problems.add(path, f"workflows nest deeper than {MAX_DEPTH}")
+            return None
+        below = Within(within.depth + 1, scope.templates)
+        try:
+            return compile_workflow(written, pools=pools, tools=tools, within=below)
+        except WorkflowInvalid as error:
+            for problem in error.problems:
+                problems.add(f"{path}.{problem.path}", problem.message)
+            return None
+        finally:
+            scope.templates = below.templates
+
+    steps, needs = _compile_steps(read, StepCompiler(scope, pools, tools, inline))
     output = read.output if read.output is not None else _last_step(read)
     output_needs = scope.structure("output", output)
+    within.templates = scope.templates
     order = _order(tuple(steps), needs, problems)
     _check_sources(steps, problems)
+    _check_signals(steps, problems)
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
     return _graph(
@@ -205,10 +257,29 @@ def _check_sources(steps: Mapping[str, Step], problems: Problems) -> None:
             )
 
 
+def _check_signals(steps: Mapping[str, Step], problems: Problems) -> None:
+    """A signal is kept for one step: two that waited for the same would have to share it."""
+    found: dict[str, str] = {}
+    for step in steps.values():
+        if step.wait is None:
+            continue
+        first = found.setdefault(step.wait.signal, step.name)
+        if first != step.name:
+            message = f"step {first!r} waits for {step.wait.signal!r} already: give each wait a name of its own"
+            problems.add(f"steps.{step.name}.wait.signal", message)
+
+
 def _may_be_list(step: Step) -> bool:
+    if step.nested is not None:
+        return True  # What it comes to is known when it runs; the engine looks again.
+    if step.wait is not None:
+        return _may_give_list(step.wait.schema)
     if step.yields_list or step.reducer in ("concat", "majority"):
         return True
-    schema = step.llm.output_schema if step.llm else None
+    return any(_may_give_list(call.output_schema) for call in step.calls)
+
+
+def _may_give_list(schema: dict[str, Any] | None) -> bool:
     if schema is None:
         return False
     kinds = schema.get("type", "array")  # A schema without a type may be anything; the engine looks again.
@@ -238,5 +309,8 @@ def _graph(
         share=read.share,
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
+        nests=any(step.nested is not None for step in steps),
+        undoes=any(isinstance(step.script, SagaPlan) for step in steps),
+        _waits={step.wait.signal: step for step in steps if step.wait is not None},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),
     )

@@ -62,8 +62,8 @@ def _uses(graph: Graph) -> Iterator[tuple[str, ItemsUse]]:
             yield f"steps.{step.name}.{step.kind}", items_use(step.source.expression)
         if step.split is not None:
             yield f"steps.{step.name}.split", _no_source(step.split.text)
-        for message in step.llm.messages if step.llm is not None else ():
-            yield f"steps.{step.name}.llm", _no_source(message.content)
+        for text in step.texts():
+            yield f"steps.{step.name}.{step.script_name or 'llm'}", _no_source(text)
     for text in texts_of(graph.output):
         yield "output", _no_source(text)
 

@@ -8,7 +8,8 @@ from typing import assert_never
 
 from headrace.orchestrator.core.budget import is_limited
 from headrace.orchestrator.core.damage import damaged
-from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, pool_of, ready_count, room
+from headrace.orchestrator.core.demands import demands_of
+from headrace.orchestrator.core.dispatch import dispatch, dispatch_again, may_go_again, ready_count
 from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.events import (
     CancelRequested,
@@ -27,11 +28,14 @@ from headrace.orchestrator.core.events import (
     TimerFired,
 )
 from headrace.orchestrator.core.failures import fail_task, task_lost
+from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.outcome import close_some, end_job
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
+from headrace.orchestrator.core.progress import advance
 from headrace.orchestrator.core.redrive import redriven
 from headrace.orchestrator.core.results import answered
 from headrace.orchestrator.core.rows import answered_in_a_row
+from headrace.orchestrator.core.signals import signalled, waited_long_enough
 from headrace.orchestrator.core.state import (
     Decision,
     JobHeader,
@@ -44,8 +48,10 @@ from headrace.orchestrator.core.state import (
     marker_key,
 )
 from headrace.orchestrator.core.submissions import refused, submitted
+from headrace.orchestrator.core.task_calls import pool_of
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.view import JobView
+from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.window import Demand, Standing
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.ids import TaskId
@@ -76,6 +82,7 @@ def step(view: JobView, event: Event, now_ms: int) -> Decision:
     turn = Turn(view, now_ms)
     try:
         _decide(turn, event)
+        _wind_on(turn)
     except (InputBroken, PayloadLost) as error:
         turn = Turn(view, now_ms)
         _unreadable(turn, error)
@@ -98,6 +105,13 @@ def answer(view: JobView, results: Sequence[Result], now_ms: int) -> tuple[Decis
     turn = Turn(view, now_ms)
     count = answered_in_a_row(turn, results)
     return turn.decision(), count
+
+
+def _wind_on(turn: Turn) -> None:
+    """Let a job that ends go on to its end: what put it off may have nothing left to wait for."""
+    header = turn.header_or_none()
+    if header is not None and header.ending is not None and header.phase is Phase.RUNNING and turn.changes:
+        advance(turn)
 
 
 def _close_small(turn: Turn) -> None:
@@ -132,7 +146,7 @@ def _decide(turn: Turn, event: Event) -> None:
         case CancelRequested():
             _cancelled(turn)
         case Signalled():
-            _signalled(turn, event)
+            signalled(turn, event)
         case JobBroke():
             _broke(turn, event)
         case StateDamaged():
@@ -151,27 +165,26 @@ def standing(view: JobView) -> Standing | None:
     header = turn.header_or_none()
     if header is None or header.phase is not Phase.RUNNING:
         return None
-    demands = []
+    demands: list[Demand] = []
     for name, state in header.steps:
-        if state.status is StepStatus.RUNNING and (llm := turn.graph.step(name).llm) is not None:
-            graph_step = turn.graph.step(name)
-            try:
-                ready = ready_count(turn, graph_step, room(turn, graph_step))
-            except (InputBroken, PayloadLost):
-                ready = 1  # The grant comes upon it too, and ends the job.
-            demands.append(Demand(name, llm.pool, state.live, ready))
+        if (state.status is StepStatus.RUNNING or state.live) and may_go(turn, graph_step := turn.graph.step(name)):
+            demands += demands_of(turn, graph_step, state)
     return Standing(header.spec.tenant, header.spec.lane, header.spec.priority, tuple(demands))
 
 
-def channel_of(view: JobView, step: str, record: TaskRecord) -> tuple[str, str, int]:
+def channel_of(view: JobView, step: str, index: int, record: TaskRecord) -> tuple[str, str, int] | None:
     """Return the pool and the lane that a task of a running job went to, and how long its call may take, in ms.
+
+    None of a nested job: it ends by itself, and says so in the transaction in which it does.
 
     Raises:
         IllegalTransition: the job does not run.
     """
     turn = Turn(view, 0)
     graph_step = turn.graph.step(step)
-    pool = pool_of(graph_step, record)
+    if graph_step.nested is not None:
+        return None
+    pool = pool_of(turn, graph_step, index, record)
     timeout_ms = graph_step.timeout_ms or int(turn.environment.pools[pool].timeout_s * 1000)
     return pool, turn.header.spec.lane, timeout_ms
 
@@ -223,6 +236,8 @@ def _timer_fired(turn: Turn, key: str) -> None:
             _retry_now(turn, TaskId.parse(key.removeprefix("task/")), record)
         case JobHeader():
             end_job(turn, JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED, "the deadline passed")
+        case KeptSignal():
+            waited_long_enough(turn, record, key.rpartition("/")[2])
         case Marker():
             _forget(turn, record)
         case _:
@@ -235,6 +250,9 @@ def _retry_now(turn: Turn, task_id: TaskId, record: TaskRecord) -> None:
         turn.effect(Ignore("job_over"))
         return
     graph_step = turn.graph.step(task_id.step)
+    if not may_go(turn, graph_step):
+        turn.effect(Ignore("job_ending"))
+        return
     if not may_go_again(turn, graph_step):
         turn.put_task(task_id.step, task_id.index, replace(record, due_ms=turn.now_ms + WINDOW_WAIT_MS))
         return
@@ -253,7 +271,9 @@ def _forget(turn: Turn, marker: Marker) -> None:
 
 def _cancelled(turn: Turn) -> None:
     header = turn.header_or_none()
-    if header is not None and header.phase is Phase.RUNNING:
+    if header is not None and header.ending is not None:
+        turn.effect(Ignore("job_ending"))
+    elif header is not None and header.phase is Phase.RUNNING:
         end_job(turn, JobStatus.CANCELLED, ErrorKind.CANCELLED, "cancelled on request")
     elif turn.marker() is not None:
         turn.effect(Ignore("job_over"))
@@ -264,7 +284,7 @@ def _cancelled(turn: Turn) -> None:
 def _broke(turn: Turn, event: JobBroke) -> None:
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
-        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message)
+        end_job(turn, JobStatus.FAILED, ErrorKind.INTERNAL, event.message, at_once=True)
     else:
         turn.effect(Ignore("job_over"))
 
@@ -273,18 +293,9 @@ def _unreadable(turn: Turn, error: InputBroken | PayloadLost) -> None:
     """What the job rests on cannot be read, for good: it ends with the reason, and nothing else stops."""
     header = turn.header_or_none()
     if header is not None and header.phase is Phase.RUNNING:
-        end_job(turn, JobStatus.FAILED, error.kind, error.message)
+        end_job(turn, JobStatus.FAILED, error.kind, error.message, at_once=True)
     else:
         turn.effect(Ignore("job_over"))
-
-
-def _signalled(turn: Turn, event: Signalled) -> None:
-    """No step of this language version waits for a signal; it is noted, or set aside where no job runs."""
-    header = turn.header_or_none()
-    if header is not None and header.phase is Phase.RUNNING:
-        turn.announce("signal.ignored", subject=f"{event.name}/{turn.now_ms}", name=event.name)
-    else:
-        turn.set_aside("unknown_job", f"no job {turn.job_id} to signal")
 
 
 def _closing_resumed(turn: Turn, limit: int) -> None:

@@ -7,12 +7,20 @@ from typing import Any
 
 from headrace.orchestrator.core.effects import EmitOutcome, PublishControl
 from headrace.orchestrator.core.events import JobRefused, JobSubmitted
+from headrace.orchestrator.core.kept_signal import signal_key
+from headrace.orchestrator.core.nested_answer import answer_parent, as_parent
+from headrace.orchestrator.core.nested_dispatch import cancel_nested
+from headrace.orchestrator.core.parent import Parent
+from headrace.orchestrator.core.scripts.proceed import is_over, order_of
+from headrace.orchestrator.core.scripts.run import Failed, Finished
 from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
     JobHeader,
     Marker,
     Phase,
     PoolSpent,
+    StepState,
+    StepStatus,
     TaskStatus,
     input_key,
     items_key,
@@ -20,16 +28,21 @@ from headrace.orchestrator.core.state import (
     marker_key,
     task_key,
 )
+from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import walked
+from headrace.orchestrator.core.waits import missed
+from headrace.orchestrator.core.winding_down import running_sagas, wind_down
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json, encode
-from headrace.schemas.errors import ErrorKind
+from headrace.schemas.errors import ErrorKind, HeadraceError
 from headrace.schemas.messages import (
     Control,
     FailedItem,
     Failure,
     JobStatus,
     Outcome,
+    PatternReceipt,
     PoolReceipt,
     Receipt,
     StepReceipt,
@@ -49,11 +62,26 @@ def end_job(
     message: str = "",
     *,
     output: Any = None,
+    at_once: bool = False,
 ) -> None:
-    """Write the job's outcome and marker, stop what is in flight, and begin the closing."""
+    """Write the job's outcome and marker, stop what is in flight, and begin the closing.
+
+    Where a saga runs, the job ends later, with this status: see `winding_down`.
+
+    Args:
+        at_once: end it though a saga runs: nothing of the job can be decided any more.
+    """
     header = turn.header
-    partial = status is JobStatus.SUCCEEDED and any(state.failed for _, state in header.steps)
+    sagas = [] if status is JobStatus.SUCCEEDED else running_sagas(turn)
+    if sagas and not at_once:
+        if header.ending is None:
+            wind_down(turn, sagas, status=status, reason=reason, message=message)
+        return
+    for step in sagas:
+        turn.announce("saga.abandoned", step=step.name)
+        message = f"{message}; saga {step.name} was not undone"
     failed, total = failed_items(turn)
+    partial = status is JobStatus.SUCCEEDED and _fell_short(turn)
     early = None if status is JobStatus.SUCCEEDED else so_far(turn)
     outcome = Outcome(
         job_id=header.spec.job_id,
@@ -78,7 +106,9 @@ def end_job(
         order = Control(subject=f"job/{header.spec.job_id}", action="cancel", at_ms=turn.now_ms, reason=status.value)
         turn.effect(PublishControl(order.subject, order))
     trace = tuple((name, text.encode()) for name, text in header.spec.trace)
-    _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace)
+    parent = header.spec.parent
+    _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace, parent=parent)
+    cancel_nested(turn)
     turn.header = replace(header, phase=Phase.CLOSING)
     turn.announce("job.finished", status=status.value)
 
@@ -98,7 +128,8 @@ def refuse_job(turn: Turn, event: JobSubmitted | JobRefused, kind: ErrorKind, me
         finished_at_ms=turn.now_ms,
     )
     trace = event.trace if isinstance(event, JobSubmitted) else ()
-    _publish(turn, outcome, event.content_hash, cancelled=False, trace=trace)
+    parent = as_parent(submission.parent) if submission else None
+    _publish(turn, outcome, event.content_hash, cancelled=False, trace=trace, parent=parent)
     turn.announce("job.rejected", reason=kind.value)
 
 
@@ -117,6 +148,11 @@ def end_unknown(turn: Turn, message: str) -> None:
     turn.announce("job.finished", status=outcome.status.value)
 
 
+def marker_outcome(marker: Marker) -> Outcome:
+    """Return the outcome that a marker keeps."""
+    return Outcome.model_validate_json(marker.outcome)
+
+
 def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], ...]) -> None:
     """Answer a repeated submission with the first outcome, byte for byte."""
     value = marker.outcome.encode()
@@ -124,7 +160,13 @@ def repeat_outcome(turn: Turn, marker: Marker, trace: tuple[tuple[str, bytes], .
 
 
 def _publish(
-    turn: Turn, outcome: Outcome, content_hash: str, *, cancelled: bool, trace: tuple[tuple[str, bytes], ...]
+    turn: Turn,
+    outcome: Outcome,
+    content_hash: str,
+    *,
+    cancelled: bool,
+    trace: tuple[tuple[str, bytes], ...],
+    parent: Parent | None = None,
 ) -> None:
     limits = turn.environment.limits
     value = encode(outcome)
@@ -145,7 +187,10 @@ def _publish(
         marker_key(turn.job_id),
         Marker(content_hash, status, value.decode(), turn.now_ms, due, cancelled=cancelled),
     )
-    turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+    if parent is None:
+        turn.effect(EmitOutcome(turn.job_id, status, value, turn.now_ms, trace=trace))
+    else:
+        answer_parent(turn, parent, outcome, trace)
 
 
 def _so_far_apart(turn: Turn, outcome: Outcome) -> Outcome:
@@ -166,6 +211,20 @@ def _unkeepable(turn: Turn, size: int) -> str | None:
     return None
 
 
+def _fell_short(turn: Turn) -> bool:
+    """Return whether a step has less than it might: an item, or its whole answer."""
+    return any(
+        (turn.step_state(step.name).failed > 0 or missed(turn, step))
+        if step.script is None
+        else _script_failed(turn, step)
+        for step in turn.graph.steps
+    )
+
+
+def _script_failed(turn: Turn, step: Step) -> bool:
+    return not turn.step_state(step.name).skipped and isinstance(walked(turn, step).then, Failed)
+
+
 def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
     """Return the first hundred items that failed for good, and how many there are.
 
@@ -173,6 +232,8 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
     """
     found: list[FailedItem] = []
     total = 0
+    graph = turn.graph_or_none
+    nested = [step.name for step in graph.steps if step.nested is not None] if graph is not None and graph.nests else []
     for name, state in turn.header.steps:
         total += state.failed
         if not state.failed:
@@ -181,8 +242,12 @@ def failed_items(turn: Turn) -> tuple[tuple[FailedItem, ...], int]:
             if len(found) == MAX_FAILED_ITEMS:
                 break
             record = turn.task(name, index)
-            if record is not None and record.status is TaskStatus.FAILED and record.failure is not None:
-                found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
+            if record is None or record.status is not TaskStatus.FAILED or record.failure is None:
+                continue
+            if record.failure.kind is ErrorKind.CANCELLED and name not in nested:
+                total -= 1  # A script called it off, since it had its answer.
+                continue
+            found.append(FailedItem(task_id=f"{turn.job_id}/{name}/{index}", failure=_short(record.failure)))
     return tuple(found), total
 
 
@@ -208,6 +273,8 @@ def receipt_of(turn: Turn) -> Receipt:
             started_ms=state.started_ms,
             finished_ms=state.finished_ms,
             template_hash=step.template_hash if step else "",
+            skipped=state.skipped,
+            pattern=_pattern(turn, step, state) if step and step.script is not None else None,
         )
     return trusted(
         Receipt,
@@ -223,6 +290,17 @@ def receipt_of(turn: Turn) -> Receipt:
         pools=pools,
         steps=steps,
     )
+
+
+def _pattern(turn: Turn, step: Step, state: StepState) -> PatternReceipt | None:
+    """Return what a scripted step has to tell; nothing where what it rests on cannot be read now."""
+    if state.status is StepStatus.WAITING or state.skipped:
+        return None
+    try:
+        then = walked(turn, step).then
+    except HeadraceError:
+        return None
+    return then.receipt if isinstance(then, Finished | Failed) else None
 
 
 def _unconfirmed(header: JobHeader) -> Unconfirmed:
@@ -275,7 +353,10 @@ def close_some(turn: Turn, limit: int) -> None:
         name, state = header.steps[step_number]
         dispatched = state.next if graph is None or graph.step(name).makes_tasks else 0
         batch = min(left, dispatched - index)
+        over = graph is not None and is_over(turn, graph.step(name))
         for number in range(index, index + batch):
+            if over and graph is not None:
+                _lift_order(turn, graph.step(name), number)
             turn.put(task_key(header.spec.job_id, name, number), None)
         left -= batch
         step_number, index = (step_number + 1, 0) if index + batch >= dispatched else (step_number, index + batch)
@@ -285,9 +366,20 @@ def close_some(turn: Turn, limit: int) -> None:
     _close_rest(turn, header)
 
 
+def _lift_order(turn: Turn, step: Step, index: int) -> None:
+    """Lift the order about a task that was called off and has not settled: the order about its job covers it."""
+    record = turn.task(step.name, index)
+    if record is not None and record.status is TaskStatus.LIVE:
+        turn.effect(PublishControl(order_of(turn.job_id, step, index), None))
+
+
 def _close_rest(turn: Turn, header: JobHeader) -> None:
     for part in range(header.spec.input_parts):  # at most max_job_bytes / 256 KB
         turn.put(input_key(header.spec.job_id, part), None)
+    graph = turn.graph_or_none
+    for name, _ in header.steps if graph is None or graph.signals else ():
+        if turn.record(key := signal_key(header.spec.job_id, name)) is not None:
+            turn.put(key, None)
     for part in range(header.spec.items_parts):  # few: a submission has less than 1 MB
         turn.put(items_key(header.spec.job_id, part), None)
     turn.put(job_key(header.spec.job_id), None)

@@ -17,6 +17,9 @@ _NAMES = {
     "WorkflowSpec": "workflow",
     "StepSpec": "step",
     "LlmSpec": "llm",
+    "RouteSpec": "route",
+    "BranchSpec": "branch",
+    "AllowedSpec": "allowed",
     "SplitSpec": "split",
     "RetrySpec": "retry",
 }
@@ -30,6 +33,8 @@ _WORDS = {
 }
 _CHOICES = {
     "require": "use all, {at_least: <a number of items>} or {share: <0 to 1>}",
+    "pools": "use names of pools, from 2 to 8; a list of names in place of one: several asked side by side",
+    "on_timeout": "use fail, skip or {default: <a value>}",
     "on_error": "use fail, skip or {default: <a value>}",
 }
 
@@ -67,7 +72,7 @@ class Problems:
             elif finding["type"] == "missing":
                 self.add(_join(path, loc[:-1]), f"{loc[-1]!r} is missing")
             else:
-                self.add(_join(path, loc), _WORDS.get(finding["type"], finding["msg"]))
+                self.add(_join(path, loc), _WORDS.get(finding["type"], finding["msg"].removeprefix("Value error, ")))
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -7,11 +7,23 @@ from dataclasses import replace
 from headrace.orchestrator.core.aggregate import TreePlan
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.scripts.proceed import proceed
+from headrace.orchestrator.core.scripts.run import Failed
 from headrace.orchestrator.core.state import Phase, StepState, StepStatus
 from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.templates import evaluate_structure
 from headrace.orchestrator.core.turn import Turn
-from headrace.orchestrator.core.values import output_context, source_count, split_items, step_value, streams
+from headrace.orchestrator.core.values import (
+    evaluated,
+    output_context,
+    source_count,
+    split_items,
+    step_value,
+    streams,
+    walked,
+)
+from headrace.orchestrator.core.waits import begin
+from headrace.orchestrator.core.winding_down import running_sagas
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, JobStatus
 
@@ -19,11 +31,18 @@ from headrace.schemas.messages import Failure, JobStatus
 def advance(turn: Turn) -> None:
     """Start and finish every step that can be, in the graph's order, and end the job when all are done."""
     try:
+        if turn.header.ending is not None:
+            _wind_down(turn)
+            return
         for step in turn.graph.steps:
             _advance_step(turn, step)
-            if turn.header.phase is not Phase.RUNNING:
-                return
-        if all(state.status is StepStatus.DONE for _, state in turn.header.steps):
+            if turn.header.phase is not Phase.RUNNING or turn.header.ending is not None:
+                break
+        if turn.header.phase is not Phase.RUNNING:
+            return
+        if turn.header.ending is not None:
+            _wind_down(turn)
+        elif all(state.status is StepStatus.DONE for _, state in turn.header.steps):
             graph = turn.graph
             output = evaluate_structure(graph.output, output_context(turn), step="output", work=turn.work)
             end_job(turn, JobStatus.SUCCEEDED, output=output)
@@ -34,12 +53,33 @@ def advance(turn: Turn) -> None:
         end_job(turn, JobStatus.FAILED, kind if isinstance(kind, ErrorKind) else ErrorKind.INTERNAL, error.message)
 
 
+def _wind_down(turn: Turn) -> None:
+    """Let the sagas of a job that ends go on; when all are over, it ends as it was to."""
+    ending, said = turn.header.ending, []
+    assert ending is not None
+    for step in running_sagas(turn):
+        proceed(turn, step)
+    if running_sagas(turn):
+        return
+    for name, _ in ending.sagas:
+        end = walked(turn, turn.graph.step(name)).then
+        if isinstance(end, Failed):
+            said.append(f"saga {name}: {end.failure.message}")
+    reason = None if ending.reason is None else ErrorKind(ending.reason)
+    end_job(turn, JobStatus(ending.status), reason, "; ".join((ending.message, *said)))
+
+
 def _advance_step(turn: Turn, step: Step) -> None:
     state = turn.step_state(step.name)
     if state.status is StepStatus.WAITING and _startable(turn, step):
         _start(turn, step)
     state = turn.step_state(step.name)
-    if state.status is StepStatus.RUNNING and state.ended >= state.total:
+    if state.status is not StepStatus.RUNNING:
+        return
+    if step.script is not None:
+        if failure := proceed(turn, step):
+            end_job(turn, JobStatus.FAILED, failure.kind, failure.message)
+    elif state.ended >= state.total:
         _finish(turn, step, state)
 
 
@@ -55,10 +95,17 @@ def _startable(turn: Turn, step: Step) -> bool:
 
 
 def _start(turn: Turn, step: Step) -> None:
+    if step.when is not None and not evaluated(turn, step, step.when, {}):
+        skipped = StepState(StepStatus.DONE, started_ms=turn.now_ms, finished_ms=turn.now_ms, skipped=True)
+        turn.set_step(step.name, skipped)
+        turn.announce("step.skipped", step=step.name)
+        return
     total = _total(turn, step)
     turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms))
     turn.announce("step.started", step=step.name, total=total)
-    if not step.makes_tasks:
+    if step.wait is not None:
+        begin(turn, step)
+    elif not step.makes_tasks:
         # Computed where it stands; worked out here, so that what it cannot take fails the job here.
         done = StepState(StepStatus.RUNNING, total=total, next=total, done=total, started_ms=turn.now_ms)
         _finish(turn, step, done)
@@ -68,7 +115,7 @@ def _start(turn: Turn, step: Step) -> None:
 def _total(turn: Turn, step: Step) -> int:
     """Return how many tasks a step has (for a split: how many items)."""
     match step.kind:
-        case StepKind.LLM:
+        case StepKind.LLM | StepKind.TOOL | StepKind.WORKFLOW | StepKind.WAIT:
             return 1
         case StepKind.SPLIT:
             items = split_items(turn, step)
@@ -78,6 +125,8 @@ def _total(turn: Turn, step: Step) -> int:
             return source_count(turn, step)
         case StepKind.REDUCE:
             return TreePlan(source_count(turn, step), step.fan_in).node_count if step.makes_tasks else 1
+        case _:
+            return 0  # Of a script they are known as it goes.
 
 
 def _finish(turn: Turn, step: Step, state: StepState) -> None:
@@ -96,8 +145,8 @@ def shortfall(step: Step, state: StepState, cause: Failure | None = None) -> Fai
     """
     kind = cause.kind if cause else ErrorKind.INVALID_INPUT
     because = f": {cause.message}" if cause else ""
-    if step.on_error.mode is not OnErrorMode.FAIL:
-        return None
+    if step.on_error.mode is not OnErrorMode.FAIL or step.script is not None:
+        return None  # A script says itself what a failed call means.
     if step.kind is not StepKind.FOR_EACH:
         return Failure(kind=kind, message=f"step {step.name} failed{because}") if state.failed else None
     needed = step.require.needed(state.total)

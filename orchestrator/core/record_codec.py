@@ -11,6 +11,9 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from headrace.orchestrator.core.job_ending import Ending
+from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
@@ -32,10 +35,11 @@ from headrace.orchestrator.core.state import (
     WorkflowRecord,
     fields_besides,
 )
+from headrace.orchestrator.core.told import Told
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.ids import JOB_ID, TASK_ID
-from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
+from headrace.schemas.messages import AttemptNote, Failure, JobStatus, ObjectRef
 
 
 def encode_record(record: StateRecord) -> bytes:
@@ -73,6 +77,8 @@ def _plain(record: StateRecord) -> Any:
                 "due": record.due_ms,
                 "cancelled": record.cancelled,
             }
+        case KeptSignal():
+            return _signal_plain(record)
         case InputPart() | WorkflowRecord():
             return {"text": record.text}
         case Owner():
@@ -95,9 +101,16 @@ def _task_plain(record: TaskRecord) -> dict[str, Any]:
         plain["f"] = record.failure.model_dump(mode="json", exclude_none=True)
     if record.reserved is not None:
         plain["r"] = record.reserved
+    if record.told is not None:
+        plain["q"] = _slots(record.told)
     if record.free or record.owed or record.history or record.edit is not None:
         _add_troubles(plain, record)
     return plain
+
+
+def _signal_plain(record: KeptSignal) -> dict[str, Any]:
+    ref = record.payload_ref.model_dump() if record.payload_ref else None
+    return {"at": record.at_ms, "arrived": record.arrived, "due": record.due_ms, "payload": record.payload, "ref": ref}
 
 
 def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
@@ -143,10 +156,12 @@ def _header_plain(header: JobHeader) -> dict[str, Any]:
         "budget": [spec.budget_microusd, spec.budget_tokens],
         "reserved": [header.reserved_microusd, header.reserved_tokens, header.blocked],
         "close": [header.close_step, header.close_index],
+        **({"ending": [end.status, end.reason, end.message, dict(end.sagas)]} if (end := header.ending) else {}),
+        **({"parent": [parent.task_id, parent.attempt, parent.depth]} if (parent := spec.parent) else {}),
     }
 
 
-def _slots(value: StepState | PoolSpent) -> dict[str, Any]:
+def _slots(value: StepState | PoolSpent | Told) -> dict[str, Any]:
     """Return the fields that differ from zero; a flat dataclass needs no deep copy."""
     return {name: item for name in value.__slots__ if (item := getattr(value, name)) not in (0, None, ())}
 
@@ -177,6 +192,7 @@ _KEYS = {
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "signal": re.compile(f"signal/{_JOB}/[A-Za-z][A-Za-z0-9_]{{0,63}}"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
     "owner": re.compile(OWNER_KEY),
@@ -201,6 +217,8 @@ def _check_key(key: str, record: StateRecord) -> None:
                 check_ref(record.spec.input_ref)
         case TaskRecord() if record.output_ref is not None:
             check_ref(record.output_ref)
+        case KeptSignal() if record.payload_ref is not None:
+            check_ref(record.payload_ref)
         case WorkflowRecord():
             if sha256(record.text.encode()).hexdigest() != key.removeprefix("workflow/"):
                 raise ValueError("its text is another one")
@@ -219,7 +237,14 @@ def _header(plain: dict[str, Any]) -> JobHeader:
         blocked=plain["reserved"][2],
         close_step=plain["close"][0],
         close_index=plain["close"][1],
+        ending=_ending(plain["ending"]) if "ending" in plain else None,
     )
+
+
+def _ending(plain: list[Any]) -> Ending:
+    status, reason, message, sagas = plain
+    return Ending(JobStatus(status).value, None if reason is None else ErrorKind(reason).value, message,
+                  tuple(sagas.items()))  # fmt: skip
 
 
 def _spec(plain: dict[str, Any]) -> JobSpec:
@@ -244,6 +269,7 @@ def _spec(plain: dict[str, Any]) -> JobSpec:
         trace=tuple(plain["trace"].items()),
         budget_microusd=plain["budget"][0],
         budget_tokens=plain["budget"][1],
+        parent=Parent(*plain["parent"]) if "parent" in plain else None,
     )
 
 
@@ -267,6 +293,7 @@ def _task(plain: dict[str, Any]) -> TaskRecord:
         truncated=plain.get("cut", False),
         failure=Failure(**{**failure, "kind": ErrorKind(failure["kind"])}) if failure else None,
         reserved=(plain["r"][0], plain["r"][1]) if "r" in plain else None,
+        told=Told(**plain["q"]) if "q" in plain else None,
     )
     return _with_troubles(record, plain) if "n" in plain or "w" in plain or "h" in plain or "e" in plain else record
 
@@ -288,6 +315,11 @@ def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
     )
 
 
+def _signal(plain: dict[str, Any]) -> KeptSignal:
+    ref = ObjectRef(**plain["ref"]) if plain["ref"] else None
+    return KeptSignal(plain["at"], plain["arrived"], plain["due"], plain["payload"], ref)
+
+
 def _marker(plain: dict[str, Any]) -> Marker:
     return Marker(
         plain["hash"], plain["status"], plain["outcome"], plain["at"], plain["due"], cancelled=plain["cancelled"]
@@ -299,6 +331,7 @@ _decoders: dict[str, Any] = {
     "task": _task,
     "input": lambda plain: InputPart(plain["text"]),
     "items": lambda plain: InputPart(plain["text"]),
+    "signal": _signal,
     "marker": _marker,
     "workflow": lambda plain: WorkflowRecord(plain["text"]),
     "owner": lambda plain: Owner(plain["id"]),

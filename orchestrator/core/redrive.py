@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from headrace.orchestrator.core.dispatch import pool_of
 from headrace.orchestrator.core.events import TaskRedriven
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.state import Phase, StepStatus, TaskEdit, TaskRecord, TaskStatus
+from headrace.orchestrator.core.task_calls import pool_of
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import walked
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.ids import TaskId
 from headrace.schemas.messages import Sensitivity
@@ -20,7 +21,7 @@ MAX_EDIT_CHARS = 65_536
 def redriven(turn: Turn, event: TaskRedriven) -> None:
     """Let a failed task be tried again, by its step's policy from the beginning; or set the order aside."""
     header = turn.header_or_none()
-    if header is None or header.phase is not Phase.RUNNING:
+    if header is None or header.phase is not Phase.RUNNING or header.ending is not None:
         turn.set_aside("job_over", f"job {turn.job_id} does not run: its outcome stands; submit it under another id")
         return
     try:
@@ -33,20 +34,32 @@ def redriven(turn: Turn, event: TaskRedriven) -> None:
         turn.set_aside("unknown_task", f"task {event.task_id} of job {turn.job_id} was never dispatched")
     elif record.status is not TaskStatus.FAILED or turn.step_state(task_id.step).status is not StepStatus.RUNNING:
         turn.set_aside("task_over", f"task {event.task_id} is {record.status.value}: only a failed one can go again")
-    elif refusal := _refusal(turn, turn.graph.step(task_id.step), event, record):
+    elif _gone_on(turn, turn.graph.step(task_id.step), task_id.index):
+        set_aside = f"step {task_id.step} went on without task {event.task_id}: submit the job under another id"
+        turn.set_aside("task_over", set_aside)
+    elif refusal := _refusal(turn, turn.graph.step(task_id.step), task_id.index, event, record):
         turn.set_aside("invalid_redrive", refusal)
     else:
         _reopen(turn, task_id, record, event)
 
 
-def _refusal(turn: Turn, step: Step, event: TaskRedriven, record: TaskRecord) -> str | None:
+def _gone_on(turn: Turn, step: Step, index: int) -> bool:
+    """Return whether a script decided already what follows from this task's failure."""
+    return step.script is not None and index < walked(turn, step).stage
+
+
+def _refusal(turn: Turn, step: Step, index: int, event: TaskRedriven, record: TaskRecord) -> str | None:
     """Return why a redrive cannot be: another pool or prompt must hold what the step's own had to hold."""
-    pool = event.pool or pool_of(step, record)
+    pool = event.pool or pool_of(turn, step, index, record)
     environment = turn.environment
-    if step.llm is None or pool not in environment.pools:
+    if step.nested is not None:
+        return "a nested job is not sent back: redrive its own tasks while it runs, or submit the job anew"
+    if not step.makes_tasks or pool not in environment.pools:
         return f"unknown pool {pool[:80]!r}"
     if turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL and pool in environment.public_pools:
         return f"pool {pool!r} is public, and the job is confidential"
+    if step.tool is not None and (event.messages is not None or event.pool not in (None, step.tool.pool)):
+        return "a call of a tool has no prompt and no other pool: it is sent back as it was"
     if event.messages is not None and sum(len(content) for _, content in event.messages) > MAX_EDIT_CHARS:
         return f"the edited prompt is above {MAX_EDIT_CHARS:,} characters"
     return None

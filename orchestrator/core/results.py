@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
-from headrace.orchestrator.core.dispatch import pool_of
-from headrace.orchestrator.core.effects import Ignore
+from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.failures import attempt_failed, follow_up, with_owed
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.json_value import json_problem
+from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.state import Owed, Phase, TaskRecord, TaskStatus
+from headrace.orchestrator.core.task_calls import pool_of
+from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import DecodeError, ErrorKind
@@ -55,25 +57,31 @@ def _owed_by(record: TaskRecord, result: Result) -> Owed | None:
 
 def _settle(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, jitter: float) -> None:
     graph_step = turn.graph.step(task_id.step)
+    pool = pool_of(turn, graph_step, task_id.index, record)
+    if graph_step.script is not None:
+        record = _with_told(record, result)
     failure, done = result.failure, record
     if failure is None:
         done, failure = _keep_output(turn, record, result)
-    pool = pool_of(graph_step, record)
+    settled = result
     if failure is not None and failure.kind is ErrorKind.INTERRUPTED:
-        result = result.model_copy(update={"unconfirmed": True})  # Also from a worker that does not know the word yet.
-    turn.header = budget.settle(turn.header, record.reserved, result, pool=pool, ended=failure is None)
+        settled = result.model_copy(update={"unconfirmed": True})  # Also from a worker that does not know the word yet.
+    turn.header = budget.settle(turn.header, record.reserved, settled, pool=pool, ended=failure is None)
     if failure is None:
         _succeed(turn, graph_step, task_id, done, was=record.status)
         return
     # A worker that was taken for dead may still send its answer.
     interrupted = failure.kind is ErrorKind.INTERRUPTED
     record = with_owed(record, pool) if interrupted else replace(record, reserved=None)
-    attempt_failed(turn, task_id, record, failure, cause=result.cause, jitter=jitter, worker=result.worker)
+    attempt_failed(turn, task_id, record, failure, cause=result.cause, jitter=jitter, report=result)
 
 
 def _late(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, owed: Owed) -> None:
     """Settle the money of an older attempt; a good answer also ends the task where it is still open."""
     answers = result.failure is None and not record.ended
+    graph_step = turn.graph.step(task_id.step)
+    if graph_step.script is not None:
+        record = _with_told(record, result, keep=not answers)
     turn.header = budget.confirm(turn.header, owed, result, ended=answers)
     record = replace(record, owed=tuple(each for each in record.owed if each is not owed))
     turn.put_task(task_id.step, task_id.index, record)
@@ -83,10 +91,9 @@ def _late(turn: Turn, task_id: TaskId, record: TaskRecord, result: Result, owed:
     done, failure = _keep_output(turn, record, result)
     if failure is not None:
         return
-    graph_step = turn.graph.step(task_id.step)
     if record.status is TaskStatus.LIVE:
         # The newer attempt goes on for nothing; what it costs is known when its result comes.
-        pool = pool_of(graph_step, record)
+        pool = pool_of(turn, graph_step, task_id.index, record)
         turn.header = budget.owe(turn.header, record.reserved, pool=pool)
         done = replace(done, owed=with_owed(record, pool).owed)
     _succeed(turn, graph_step, task_id, done, was=record.status)
@@ -105,6 +112,7 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
             output_ref=ref,
             truncated=result.truncated,
             owed=record.owed,
+            told=record.told,
         )
 
     output = result.output
@@ -125,9 +133,26 @@ def _keep_output(turn: Turn, record: TaskRecord, result: Result) -> tuple[TaskRe
 
 
 def _succeed(turn: Turn, graph_step: Step, task_id: TaskId, done: TaskRecord, *, was: TaskStatus) -> None:
+    if is_over(turn, graph_step):
+        done = replace(done, output=None, output_ref=None, told=replace(done.told or Told(), late=True))
+        turn.effect(PublishControl(order_of(turn.job_id, graph_step, task_id.index), None))
     turn.put_task(task_id.step, task_id.index, done)
     state = turn.step_state(task_id.step).moved(
         live=-(was is TaskStatus.LIVE), retrying=-(was is TaskStatus.RETRYING), done=1, truncated=done.truncated
     )
     turn.set_step(graph_step.name, state)
-    follow_up(turn, state)
+    follow_up(turn, graph_step, state)
+
+
+def _with_told(record: TaskRecord, result: Result, *, keep: bool = False) -> TaskRecord:
+    """Return the record with what a script goes by: cost over all attempts, the rest of this one.
+
+    Args:
+        keep: leave the rest as it is: another attempt's answer is the task's.
+    """
+    before, usage = record.told or Told(), result.usage
+    cost = before.cost_microusd + result.cost_microusd
+    if keep:
+        return replace(record, told=replace(before, cost_microusd=cost))
+    told = Told(result.confidence, usage.input_tokens, usage.cached_tokens, usage.output_tokens, cost)
+    return replace(record, told=told)

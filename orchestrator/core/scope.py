@@ -11,6 +11,8 @@ from headrace.orchestrator.core.templates import TemplateInvalid, is_expression,
 
 MAX_TEMPLATES = 500
 """Of one workflow: each costs a compilation of about a millisecond, and workflows come inline with jobs."""
+GLOBAL = ("input", "job")
+"""The names that every template knows: ``job`` has the job's id, labels, tenant and lane."""
 _LOCAL = {"item": "for_each", "index": "for_each", "items": "reduce"}
 """The names that only some steps know, and which."""
 
@@ -32,7 +34,7 @@ class Scope:
         Args:
             path: where it stands.
             source: the template.
-            local: of ``item``, ``index``, ``items``, those that are known here.
+            local: names that are known here only, such as ``item``; they go before steps of the same name.
         """
         self.templates += 1
         if self.templates > MAX_TEMPLATES:
@@ -46,12 +48,14 @@ class Scope:
         return tuple(name for name in found if self._is_step(path, name, local))
 
     def _is_step(self, path: str, name: str, local: tuple[str, ...]) -> bool:
+        if name in local:
+            return False
         if name in self.steps:
             return True
-        if name in _LOCAL and name not in local:
+        if name in _LOCAL:
             self.problems.add(path, f"{name!r} is known in the templates of {_LOCAL[name]} only")
-        elif name != "input" and name not in local:
-            known = ("input", *local, *self.steps)
+        elif name not in GLOBAL:
+            known = (*GLOBAL, *local, *self.steps)
             self.problems.add(path, f"unknown reference {name[:80]!r}{suggestion(name, known)}")
         return False
 

@@ -5,7 +5,7 @@ The worker of a pool that serves embeddings compares a text with the examples an
 best route is taken, unless even that one is far, or another is about as near; then the route abstains. So a decision
 rests on the recorded answer alone, and a replay decides alike.
 
-Source: ADR 24, with the figures behind the defaults.
+Source: ADR 27, with the figures behind the defaults.
 """
 
 from __future__ import annotations

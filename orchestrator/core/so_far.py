@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.orchestrator.core.graph import Step, StepKind
-from headrace.orchestrator.core.state import StepStatus, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import StepState, StepStatus, TaskRecord, TaskStatus
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.values import scripted_value
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import HeadraceError
 
 MAX_ITEMS = 10_000
 """Items that are looked at, over all steps: an end must not take as long as its job is large."""
@@ -34,10 +36,25 @@ class SoFar:
             return
         if step.kind is StepKind.FOR_EACH:
             self._add_items(turn, step, state.next)
+        elif step.script is not None:
+            self._add_script(turn, step, state)
         elif state.status is StepStatus.DONE:
             value = self._output(turn.task(step.name, state.total - 1))
             if value is not None:
                 self.outputs[step.name] = value
+
+    def _add_script(self, turn: Turn, step: Step, state: StepState) -> None:
+        """Add what a script came to. Where it rests on what would have to be read first, that is left out."""
+        if state.status is not StepStatus.DONE or state.skipped:
+            return
+        try:
+            value = scripted_value(turn, step)
+        except HeadraceError:
+            self.cut = True
+            return
+        if value is not None:
+            self.outputs[step.name] = value
+            self._bytes -= len(canonical_json(value))
 
     def _add_items(self, turn: Turn, step: Step, count: int) -> None:
         shown = min(count, self._items)

@@ -7,6 +7,7 @@ key                         record
 ``input/<job>/<n>``         `InputPart`: at most 256 KB of the input's JSON, written once
 ``items/<job>/<n>``         `InputPart`: the same of the reference to its items, where they come by reference
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
+``signal/<job>/<step>``     `KeptSignal`: what a step waits for, or came before it does
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
 ``owner``                   `Owner`: the transactional id that wrote here last (shell)
@@ -21,6 +22,10 @@ from dataclasses import field, fields
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.job_ending import Ending
+from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.parent import Parent
+from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
 
@@ -70,6 +75,8 @@ class StepState:
     truncated: int = 0
     started_ms: int | None = None
     finished_ms: int | None = None
+    skipped: bool = False
+    """Its condition did not hold."""
 
     @property
     def ended(self) -> int:
@@ -91,6 +98,7 @@ class StepState:
             self.truncated + truncated,
             self.started_ms,
             self.finished_ms,
+            self.skipped,
         )
 
 
@@ -167,6 +175,8 @@ class JobSpec:
     trace: tuple[tuple[str, str], ...] = ()
     budget_microusd: int | None = None
     budget_tokens: int | None = None
+    parent: Parent | None = None
+    """Of a nested job: the task that it is the work of."""
 
 
 @value_object(frozen=True, slots=True)
@@ -192,11 +202,13 @@ class JobHeader:
     """Cursor of the closing: the step…"""
     close_index: int = 0
     """…and the task within it."""
+    ending: Ending | None = None
+    """How it ends once its sagas are undone."""
 
     @property
     def due_ms(self) -> int | None:
         """When the deadline passes; a closing job has none."""
-        return self.spec.deadline_ms if self.phase is Phase.RUNNING else None
+        return self.spec.deadline_ms if self.phase is Phase.RUNNING and self.ending is None else None
 
     def step(self, name: str) -> StepState:
         """Return a step's counters."""
@@ -226,6 +238,7 @@ class JobHeader:
             self.blocked,
             self.close_step,
             self.close_index,
+            self.ending,
         )
 
     def spent_in(self, pool: str) -> PoolSpent:
@@ -275,6 +288,8 @@ class TaskRecord:
     """What a redrive put in place of the task's own."""
     redrives: int = 0
     """How often an operator sent it back: the guard against a loop."""
+    told: Told | None = None
+    """Of a scripted step's task: what the script goes by."""
 
     @property
     def counted(self) -> int:
@@ -329,7 +344,7 @@ class Cursor:
     offset: int
 
 
-StateRecord = JobHeader | InputPart | TaskRecord | Marker | WorkflowRecord | Owner | Cursor
+StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Marker | WorkflowRecord | Owner | Cursor
 
 
 def job_key(job_id: str) -> str:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.orchestrator.core.aggregate import REDUCERS
+from headrace.orchestrator.core.call_compiler import CallCompiler
 from headrace.orchestrator.core.document import check_schema_at
+from headrace.orchestrator.core.nested_compiler import CompileInline, compile_nested
+from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
+from headrace.orchestrator.core.script_compiler import compile_script
 from headrace.orchestrator.core.steps import (
-    LlmPlan,
-    MessageTemplate,
     OnError,
     OnErrorMode,
     Require,
@@ -24,23 +26,29 @@ from headrace.orchestrator.core.steps import (
     SplitPlan,
     Step,
     StepKind,
+    WaitPlan,
 )
+from headrace.orchestrator.core.tool_compiler import compile_tool
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
 from headrace.schemas.workflow import (
+    CALLS,
     KINDS,
+    PATTERNS,
     AtLeast,
-    DefaultValue,
-    LlmSpec,
     RetryRuleSpec,
     RetrySpec,
     Share,
     SplitSpec,
     StepSpec,
 )
+from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 DEFAULT_FAN_IN = 8
+OTHERS = tuple(kind for kind in KINDS if kind != "llm")
 _TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight")
 
 
@@ -52,6 +60,10 @@ class StepCompiler:
     """The names there are, and where problems go."""
     pools: Mapping[str, Pool] | None
     """The pools there are; None leaves them unchecked."""
+    tools: Mapping[str, ToolSpec] | None
+    """The tools there are; None leaves them unchecked."""
+    inline: CompileInline
+    """Compiles a workflow that is written out as a step."""
 
     def compile(self, name: str, spec: StepSpec, raw: Any) -> tuple[Step | None, tuple[str, ...]]:
         """Return the step (None where it has no kind) and the steps that it refers to."""
@@ -61,25 +73,47 @@ class StepCompiler:
             return None, ()
         self._check_options(path, spec, kind)
         source, needs = self._source(path, spec, kind)
+        calls = CallCompiler(self.scope, self.pools)
         llm, split = None, None
         if spec.llm is not None:
-            llm, more = self._llm(f"{path}.llm", spec.llm, kind)
+            local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
+            llm, more = calls.llm(f"{path}.llm", spec.llm, local)
             needs += more
+        tool: ToolPlan | None = None
+        if spec.tool is not None:
+            each = ("item", "index") if kind is StepKind.FOR_EACH else ()
+            tool, more = compile_tool(self.scope, self.tools, f"{path}.tool", spec.tool, each)
+            needs += more
+        nested: NestedPlan | None = None
+        if spec.workflow is not None:
+            each = ("item", "index") if kind is StepKind.FOR_EACH else ()
+            nested, more = compile_nested(self.scope, f"{path}.workflow", spec.workflow, each, self.inline)
+            needs += more
+        script, more = compile_script(calls, self.tools, path, spec)
+        needs += more
+        if spec.when is not None:
+            needs += calls.condition(f"{path}.when", spec.when)
         if spec.split is not None:
             split, more = self._split(f"{path}.split", spec.split)
             needs += more
+        needs += self._after(f"{path}.after", spec)
         step = Step(
             name=name,
             kind=kind,
             source=source,
             llm=llm,
+            tool=tool,
+            nested=nested,
+            script=script,
+            when=spec.when,
             split=split,
+            wait=None if spec.wait is None else self._wait(f"{path}.wait", spec.wait),
             reducer=spec.reducer,
             fan_in=spec.fan_in or DEFAULT_FAN_IN,
             require=_require(spec),
             retry=self._retry(f"{path}.retry", spec.retry),
             timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
-            on_error=_on_error(spec),
+            on_error=_on_error(spec.on_error if spec.wait is None else spec.wait.on_timeout),
             max_in_flight=spec.max_in_flight,
             yields_list=kind in (StepKind.SPLIT, StepKind.FOR_EACH),
             template_hash=hashlib.sha256(canonical_json(raw)).hexdigest()[:16],
@@ -91,11 +125,17 @@ class StepCompiler:
 
     def _kind(self, path: str, spec: StepSpec) -> StepKind | None:
         present = [kind for kind in KINDS if getattr(spec, kind) is not None]
-        leading = [kind for kind in present if kind != "llm"]
+        leading, calls = [kind for kind in present if kind not in CALLS], [kind for kind in present if kind in CALLS]
         if not present:
-            self._problem(path, "a step needs one of llm, split, for_each or reduce")
+            self._problem(path, f"a step needs one of {', '.join(('llm', *OTHERS[:-1]))} or {OTHERS[-1]}")
             return None
-        if len(leading) > 1 or (leading == ["split"] and "llm" in present):
+        alone = not leading or leading[0] in ("for_each", "reduce")
+        if (
+            len(leading) > 1
+            or len(calls) > 1
+            or (calls and not alone)
+            or (leading == ["reduce"] and calls not in ([], ["llm"]))
+        ):
             self._problem(path, f"{' and '.join(present)} do not go together in one step")
             return None
         return StepKind((leading or present)[0])
@@ -103,17 +143,20 @@ class StepCompiler:
     def _check_options(self, path: str, spec: StepSpec, kind: StepKind) -> None:
         """Options that would be ignored are problems: their author expects them to act."""
         given = spec.model_fields_set
-        if kind is StepKind.FOR_EACH and spec.llm is None:
-            self._problem(path, "for_each needs llm: what to do with each item")
+        if kind is StepKind.FOR_EACH and all(each is None for each in (spec.llm, spec.tool, spec.workflow)):
+            self._problem(path, "for_each needs llm, tool or workflow: what to do with each item")
         if kind is StepKind.REDUCE:
             self._check_reduce(path, spec)
         elif "reducer" in given or "fan_in" in given:
             self._problem(path, "with and fan_in belong to reduce")
         if "require" in given and kind is not StepKind.FOR_EACH:
             self._problem(f"{path}.require", "require belongs to for_each, which has many items")
+        has_tasks = kind.value in PATTERNS or any((spec.llm, spec.tool, spec.workflow))
         for option in _TASK_OPTIONS:
-            if option in given and spec.llm is None:
+            if option in given and not has_tasks:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
+        if spec.wait is not None and "on_error" in given:
+            self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")
         if spec.key != "spread":
             self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
 
@@ -162,40 +205,17 @@ class StepCompiler:
         inner = bare.removeprefix("{{").removesuffix("}}").strip("- \t\n")
         return (Source(step=inner) if inner in needs else Source(expression=text)), needs
 
-    def _llm(self, path: str, spec: LlmSpec, kind: StepKind) -> tuple[LlmPlan, tuple[str, ...]]:
-        if self.pools is not None and spec.pool not in self.pools:
-            self._problem(f"{path}.pool", f"unknown pool {spec.pool[:80]!r}{suggestion(spec.pool, self.pools)}")
-        if spec.output is not None:
-            check_schema_at(f"{path}.output", spec.output, self.scope.problems)
-        local = {StepKind.FOR_EACH: ("item", "index"), StepKind.REDUCE: ("items",)}.get(kind, ())
-        needs: tuple[str, ...] = ()
-        messages = self._messages(path, spec)
-        for place, message in messages:
-            needs += self.scope.names(place, message.content, local=local)
-        plan = LlmPlan(
-            pool=spec.pool,
-            messages=tuple(message for _, message in messages),
-            temperature=spec.temperature,
-            top_p=spec.top_p,
-            seed=spec.seed,
-            stop=tuple(spec.stop),
-            max_output_tokens=spec.max_output_tokens,
-            output_schema=spec.output,
-        )
-        return plan, needs
+    def _after(self, path: str, spec: StepSpec) -> tuple[str, ...]:
+        """Return the steps that this one waits for though no template of it names them."""
+        for at, name in enumerate(spec.after):
+            if name not in self.scope.steps:
+                self._problem(f"{path}.{at}", f"unknown step {name[:80]!r}{suggestion(name, self.scope.steps)}")
+        return tuple(name for name in spec.after if name in self.scope.steps)
 
-    def _messages(self, path: str, spec: LlmSpec) -> list[tuple[str, MessageTemplate]]:
-        if spec.messages is not None:
-            if spec.prompt is not None or spec.system is not None:
-                self._problem(path, "messages stands in place of prompt and system: use one or the other")
-            return [
-                (f"{path}.messages.{at}.content", MessageTemplate(message.role, message.content))
-                for at, message in enumerate(spec.messages)
-            ]
-        if spec.prompt is None:
-            self._problem(path, "prompt or messages is missing")
-        pairs = (("system", "system", spec.system), ("prompt", "user", spec.prompt))
-        return [(f"{path}.{key}", MessageTemplate(role, text)) for key, role, text in pairs if text is not None]
+    def _wait(self, path: str, spec: WaitSpec) -> WaitPlan:
+        if spec.payload is not None:
+            check_schema_at(f"{path}.schema", spec.payload, self.scope.problems)
+        return WaitPlan(spec.signal, max(1, round(spec.timeout_s * 1_000)), spec.payload or {})
 
     def _split(self, path: str, spec: SplitSpec) -> tuple[SplitPlan, tuple[str, ...]]:
         if spec.size is None and spec.by != "records":
@@ -215,7 +235,7 @@ def _require(spec: StepSpec) -> Require:
             return Require()
 
 
-def _on_error(spec: StepSpec) -> OnError:
-    if isinstance(spec.on_error, DefaultValue):
-        return OnError(OnErrorMode.DEFAULT, spec.on_error.default)
-    return OnError(OnErrorMode(spec.on_error))
+def _on_error(said: str | DefaultValue) -> OnError:
+    if isinstance(said, DefaultValue):
+        return OnError(OnErrorMode.DEFAULT, said.default)
+    return OnError(OnErrorMode(said))

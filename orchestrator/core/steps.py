@@ -5,12 +5,35 @@ Pure: imports nothing that reads a clock, a file, a socket or a random number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
+from headrace.orchestrator.core.nested_plan import NestedPlan
+from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
+from headrace.orchestrator.core.template_uses import texts_of
+from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.schemas.errors import ErrorKind
+
+__all__ = [
+    "KeyRule",
+    "LlmPlan",
+    "MessageTemplate",
+    "OnError",
+    "OnErrorMode",
+    "Require",
+    "RetryPolicy",
+    "RetryRule",
+    "RetryRules",
+    "Source",
+    "SplitPlan",
+    "Step",
+    "StepKind",
+    "WaitPlan",
+]
 
 
 class StepKind(StrEnum):
@@ -20,6 +43,15 @@ class StepKind(StrEnum):
     SPLIT = "split"
     FOR_EACH = "for_each"
     REDUCE = "reduce"
+    ROUTE = "route"
+    CASCADE = "cascade"
+    VOTE = "vote"
+    WAIT = "wait"
+    REFINE = "refine"
+    PLAN = "plan"
+    SAGA = "saga"
+    TOOL = "tool"
+    WORKFLOW = "workflow"
 
 
 class KeyRule(StrEnum):
@@ -113,35 +145,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageTemplate:
-    """One message of a prompt, not yet rendered."""
+class WaitPlan:
+    """Which signal a step waits for. What the end of its time does is the step's `on_error`."""
 
-    role: str
-    """``system``, ``user`` or ``assistant``."""
-    content: str
-    """The template's source, for `templates.render`."""
-
-
-@dataclass(frozen=True, slots=True)
-class LlmPlan:
-    """One model call, not yet rendered."""
-
-    pool: str
-    """The pool whose workers make it."""
-    messages: tuple[MessageTemplate, ...]
-    """The prompt; ``prompt`` and ``system`` are already turned into messages."""
-    temperature: float | None = None
-    """Left to the provider where it is None."""
-    top_p: float | None = None
-    """Left to the provider where it is None."""
-    seed: int | None = None
-    """Left to the provider where it is None."""
-    stop: tuple[str, ...] = ()
-    """Texts at which the model stops."""
-    max_output_tokens: int | None = None
-    """The most the model may write."""
-    output_schema: dict[str, Any] | None = None
-    """JSON Schema of the answer."""
+    signal: str
+    """Its name."""
+    timeout_ms: int
+    """How long, from the step's start."""
+    schema: dict[str, Any]
+    """JSON Schema of its payload; empty where anything goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +183,19 @@ class Step:
     source: Source | None = None
     """Where its items come from; for `for_each` and `reduce` only."""
     llm: LlmPlan | None = None
-    """The call it makes; None for `split` and for pure reducers."""
+    """The call it makes; None for `split`, for pure reducers, and for scripted steps."""
+    tool: ToolPlan | None = None
+    """The tool it calls, once or for each item."""
+    nested: NestedPlan | None = None
+    """The workflow that it runs as a job of its own, once or for each item."""
+    script: Script | None = None
+    """What a scripted step does: its tasks and their calls are decided as it goes (`core.scripts`)."""
+    when: str | None = None
+    """A condition, for `templates.evaluate`: where it does not hold, the step is skipped."""
     split: SplitPlan | None = None
     """How it cuts; for `split` only."""
+    wait: WaitPlan | None = None
+    """What it waits for; for `wait` only."""
     reducer: str | None = None
     """The pure reducer it runs (`aggregate.apply_reducer`); None where a model reduces."""
     fan_in: int = 8
@@ -198,4 +220,37 @@ class Step:
     @property
     def makes_tasks(self) -> bool:
         """Whether it needs workers; the others are computed where they stand."""
-        return self.llm is not None
+        return any(each is not None for each in (self.llm, self.script, self.tool, self.nested))
+
+    @property
+    def calls(self) -> tuple[LlmPlan, ...]:
+        """Every model call that it may make."""
+        if self.script is not None:
+            return self.script.calls
+        return () if self.llm is None else (self.llm,)
+
+    @property
+    def tools(self) -> tuple[ToolPlan, ...]:
+        """Every call of a tool that it may make."""
+        if isinstance(self.script, SagaPlan):
+            return self.script.tools
+        return () if self.tool is None else (self.tool,)
+
+    @property
+    def script_name(self) -> str:
+        """The key under which its script stands; empty where it has none."""
+        return self.kind.value if self.script is not None else ""
+
+    def texts(self) -> Iterator[str]:
+        """Yield every template that is rendered with the step's context."""
+        for call in self.calls:
+            for message in call.messages:
+                yield message.content
+        if self.script is not None:
+            yield from self.script.conditions
+        if self.tool is not None:
+            yield from texts_of(self.tool.arguments)
+        if self.nested is not None:
+            yield from self.nested.texts
+        if self.when is not None:
+            yield self.when

@@ -10,7 +10,9 @@ from headrace.orchestrator.core.events import (
     JobSubmitted,
 )
 from headrace.orchestrator.core.inputs import is_same, read_input
-from headrace.orchestrator.core.outcome import end_job, refuse_job, repeat_outcome
+from headrace.orchestrator.core.nested_answer import answer_parent, as_parent, refuse_parent
+from headrace.orchestrator.core.outcome import end_job, marker_outcome, refuse_job, repeat_outcome
+from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.progress import advance
 from headrace.orchestrator.core.state import (
     INPUT_PART_BYTES,
@@ -59,13 +61,18 @@ def _known(turn: Turn, event: JobSubmitted | JobRefused) -> bool:
     marker, header = turn.marker(), turn.header_or_none()
     if marker is None and header is None:
         return False
+    parent, trace = (event.submission.parent, event.trace) if isinstance(event, JobSubmitted) else (None, ())
     content_hash = marker.content_hash if marker is not None else turn.header.spec.content_hash
     if marker is not None and not marker.outcome:
         turn.set_aside("outcome_lost", f"job {turn.job_id} ended before; its outcome stands on topic outcomes only")
     elif content_hash and not is_same(turn, event, content_hash):
+        if parent is not None:
+            refuse_parent(turn, parent, f"the id of nested job {turn.job_id} is taken by another job", trace)
         turn.set_aside("job_conflict", f"job {turn.job_id} was submitted before with another workflow or input")
+    elif marker is not None and parent is not None:
+        answer_parent(turn, Parent(parent.task_id, parent.attempt, parent.depth), marker_outcome(marker), trace)
     elif marker is not None:
-        repeat_outcome(turn, marker, event.trace if isinstance(event, JobSubmitted) else ())
+        repeat_outcome(turn, marker, trace)
     else:
         turn.announce("job.resubmitted", subject=str(turn.now_ms))
     return True
@@ -106,6 +113,7 @@ def _write_job(turn: Turn, event: JobSubmitted, accepted: Accepted) -> None:
         trace=tuple((name, value.decode("ascii", "replace")) for name, value in event.trace),
         budget_microusd=spending.microusd if spending else None,
         budget_tokens=spending.tokens if spending else None,
+        parent=as_parent(submission.parent),
     )
     turn.header = JobHeader(spec, steps=tuple((graph_step.name, StepState()) for graph_step in graph.steps))
 

@@ -44,6 +44,8 @@ class Turn:
         self.effects: list[Effect] = []
         self.work = Work(EVENT_WORK)
         """What this event may evaluate beside the prompts of tasks."""
+        self.walks: dict[str, tuple[Any, Any]] = {}
+        """Where scripted steps stand, each with the records that it was found from; see `values.walked`."""
         self._stored: dict[str, bytes] = {}
         self._job_key = job_key(view.job_id)
         self._header: JobHeader | None = None

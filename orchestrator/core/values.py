@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,16 @@ from headrace.orchestrator.core.gathering import gathered, present, task_value
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.items import ItemsElsewhere, by_reference, referenced_item
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
+from headrace.orchestrator.core.scripts.run import Finished
+from headrace.orchestrator.core.scripts.walk import Walk, walk
 from headrace.orchestrator.core.split import split_text
 from headrace.orchestrator.core.state import InputPart, StepStatus, input_key
+from headrace.orchestrator.core.steps import OnErrorMode
 from headrace.orchestrator.core.template_uses import names_read, texts_of
 from headrace.orchestrator.core.templates import RenderError, evaluate, references
 from headrace.orchestrator.core.turn import Turn
+from headrace.orchestrator.core.waits import waited_value
+from headrace.orchestrator.core.work import CONDITION_WORK, Work
 from headrace.schemas.errors import ErrorKind, IllegalTransition
 from headrace.schemas.submission import MAX_ITEMS
 
@@ -56,8 +61,31 @@ def step_context(turn: Turn, step: Step) -> dict[str, Any]:
     values = turn.view.memo.values
     key = f"names/{step.name}"
     if key not in values:
-        values[key] = names_read(message.content for message in step.llm.messages) if step.llm else {}
+        values[key] = names_read(step.texts())
     return _context(turn, step.needs, values[key])
+
+
+def evaluated(turn: Turn, step: Step, template: str, names: Mapping[str, Any]) -> Any:
+    """Return the value of one of a step's conditions; what it may do does not depend on how often it is looked at.
+
+    Args:
+        names: what it knows beside the step's own names.
+
+    Raises:
+        RenderError: it cannot be evaluated.
+    """
+    context = {**_context(turn, step.needs, names_read((template,))), **names}
+    return evaluate(template, context, step=step.name, work=Work(CONDITION_WORK))
+
+
+def walked(turn: Turn, step: Step) -> Walk:
+    """Return where a scripted step stands, walked once for what its records are; see `walk` for what it raises."""
+    state = turn.step_state(step.name)
+    seen = (state.total, turn.header.ending, [turn.task(step.name, index) for index in range(state.next)])
+    kept = turn.walks.get(step.name)
+    if kept is None or kept[0] != seen:
+        kept = turn.walks[step.name] = (seen, walk(turn, step, partial(evaluated, turn, step)))
+    return kept[1]
 
 
 def output_context(turn: Turn) -> dict[str, Any]:
@@ -69,6 +97,9 @@ def output_context(turn: Turn) -> dict[str, Any]:
 def _context(turn: Turn, needs: tuple[str, ...], names: dict[str, bool]) -> dict[str, Any]:
     """Return the input, and the named steps that are done; one that is only counted is not gathered for it."""
     context: dict[str, Any] = {"input": job_input(turn)}
+    if "job" in names:
+        spec = turn.header.spec
+        context["job"] = {"id": spec.job_id, "labels": dict(spec.labels), "tenant": spec.tenant, "lane": spec.lane}
     for name in needs:
         state = turn.step_state(name)
         if name not in names or state.status is not StepStatus.DONE:
@@ -88,15 +119,29 @@ def step_value(turn: Turn, step: Step) -> Any:
 
 
 def _value(turn: Turn, step: Step) -> Any:
+    if turn.step_state(step.name).skipped:
+        return None
     match step.kind:
         case StepKind.SPLIT:
             return split_items(turn, step)
-        case StepKind.LLM:
+        case StepKind.LLM | StepKind.TOOL | StepKind.WORKFLOW:
             return task_value(turn, step, 0)
         case StepKind.FOR_EACH:
             return gathered(turn, step)
         case StepKind.REDUCE:
             return reduced_value(turn, step)
+        case StepKind.WAIT:
+            return waited_value(turn, step)
+        case _:
+            return scripted_value(turn, step)
+
+
+def scripted_value(turn: Turn, step: Step) -> Any:
+    """Return what a scripted step came to; what stands in for it where it failed and may."""
+    end = walked(turn, step).then
+    if isinstance(end, Finished):
+        return end.value()
+    return step.on_error.value if step.on_error.mode is OnErrorMode.DEFAULT else None
 
 
 def split_items(turn: Turn, step: Step) -> list[Any]:
@@ -166,6 +211,8 @@ def _items(turn: Turn, step: Step) -> list[Any]:
     if by_reference(turn, step):
         return [referenced_item(turn, index) for index in range(turn.header.spec.items_total)]
     if step.source.step is not None:
+        if turn.step_state(step.source.step).skipped:
+            return []
         items = step_value(turn, turn.graph.step(step.source.step))
     else:
         assert step.source.expression is not None
@@ -182,13 +229,13 @@ def streams(turn: Turn, step: Step) -> bool:
 
     True where the source is a fan-out and no template of the step reads the source as a whole.
     """
-    if step.source is None or step.source.step is None or step.llm is None:
+    if step.source is None or step.source.step is None or not step.makes_tasks:
         return False
     values = turn.view.memo.values
     key = f"streams/{step.name}"
     if key not in values:
         source = step.source.step
-        reads = any(source in references(message.content) for message in step.llm.messages)
+        reads = any(source in references(text) for text in step.texts())
         values[key] = turn.graph.step(source).kind is StepKind.FOR_EACH and not reads
     return bool(values[key])
 

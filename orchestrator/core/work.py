@@ -28,6 +28,8 @@ TASK_WORK = 2 * MAX_WORK
 EVENT_WORK = 4 * MAX_WORK
 """Units of all that one event evaluates beside tasks: sources and splits of steps that start, the output. A workflow
 has room for thousands of templates, and what an event takes is how long every other job waits."""
+CONDITION_WORK = EVENT_WORK // 500
+"""Units of one condition: all that a workflow has room for do together what one event may."""
 MAX_INT_BITS = 256
 """Whole numbers stay below 2 to the power of this."""
 

@@ -96,8 +96,8 @@ class Decider:
 
     # ── What a batch brings ──────────────────────────────────────────────────────────────────────────────────────
 
-    def take(self, batch: Batch, source: Source, at_ms: int) -> None:
-        """Decide about one record of ``jobs`` or ``results``.
+    def take(self, batch: Batch, source: Source, at_ms: int, known: Meaning | None = None) -> None:
+        """Decide about one record of ``jobs`` or ``results``; `known` is what it means, where it was read before.
 
         Raises:
             DependencyUnavailable: it cannot be decided now. Nothing of it is in the batch: decide it again later.
@@ -105,7 +105,7 @@ class Decider:
         partition = self._partitions[source.partition]
         on_results = source.topic == self._topics.results
         try:
-            meaning: Meaning = self._intake.result(source) if on_results else self._intake.job(source, at_ms)
+            meaning = known or (self._intake.result(source) if on_results else self._intake.job(source, at_ms))
         except Exception as error:
             self._broke(batch, partition, source, error)
         else:
@@ -239,14 +239,14 @@ class Decider:
         self._step(batch, partition, job_id, event, None)
 
     def channel_of(self, partition: Partition, key: str, record: TaskRecord) -> Channel | None:
-        """Return where a live task went; None where its job cannot be read any more."""
-        job_id, step, _ = key.removeprefix("task/").split("/")
+        """Return where a live task went; None where its job cannot be read any more, and of a nested job."""
+        job_id, step, index = key.removeprefix("task/").split("/")
         try:
-            pool, lane, timeout_ms = self._machine.channel_of(partition.store.view(job_id), step, record)
+            found = self._machine.channel_of(partition.store.view(job_id), step, int(index), record)
         except Exception:
             log.exception("channel.unknown", key=key)
             return None
-        return Channel(self._topics.tasks(pool, Lane(lane)), timeout_ms)
+        return None if found is None else Channel(self._topics.tasks(found[0], Lane(found[1])), found[2])
 
     # ── Standing with the window ─────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, assert_never
 
 from headrace.orchestrator.core.effects import (
+    AnswerParent,
     DispatchTask,
     Effect,
     EmitEvent,
@@ -19,6 +20,7 @@ from headrace.orchestrator.core.effects import (
     SetAside,
     SetTaskAside,
     StoreObject,
+    SubmitNested,
 )
 from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.record_codec import encode_record
@@ -27,7 +29,8 @@ from headrace.orchestrator.shell.large_calls import Objects, by_reference
 from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, task_headers
 from headrace.schemas.codec import JOB_HEADER, REPEAT_HEADER, Record, cloud_event_headers, encode, schema_headers
 from headrace.schemas.errors import ContractError
-from headrace.schemas.messages import Control, DeadLetter, Lane, Outcome, Task
+from headrace.schemas.ids import home_partition
+from headrace.schemas.messages import Control, DeadLetter, Lane, Outcome, Result, Submission, Task
 from headrace.schemas.messages import Event as EventMessage
 from headrace.schemas.topics import Topics
 
@@ -56,6 +59,7 @@ class Encoder:
         max_bytes: by topic, its ``max.message.bytes``.
         inline_bytes: a task above this travels as a claim check.
         objects: the object store, or None.
+        partitions: count of ``jobs`` and its companions: nested jobs and their parents live on any of them.
         set_aside: makes the dead letter for a `SetAside` of the record in hand, or None where a timer caused it.
     """
 
@@ -67,7 +71,9 @@ class Encoder:
         max_bytes: Mapping[str, int],
         inline_bytes: int,
         objects: Objects | None,
+        partitions: int = 1,
     ) -> None:
+        self._partitions = partitions
         self._topics = topics
         self._task_topics = {
             (pool, lane.value): topics.tasks(pool, lane).encode().decode() for pool in pools for lane in Lane
@@ -96,6 +102,10 @@ class Encoder:
                     records.append(self._task(effect, _flight(effect.task, home)))
                 case EmitOutcome():
                     records.append(self._outcome(effect, home))
+                case SubmitNested():
+                    records.append(self._nested(effect))
+                case AnswerParent():
+                    records.append(self._answer(effect))
                 case EmitEvent():
                     records.append(self._event(effect, home))
                 case PublishControl():
@@ -138,6 +148,16 @@ class Encoder:
         if effect.repeat:
             headers.append((REPEAT_HEADER, b"true"))
         return self._checked(Record(self._topics.outcomes, effect.job_id.encode(), effect.value, home, headers))
+
+    def _nested(self, effect: SubmitNested) -> Record:
+        home = home_partition(effect.job_id, self._partitions)
+        value, headers = encode(effect.submission), [*schema_headers(Submission), *effect.trace]
+        return self._checked(Record(self._topics.jobs, effect.job_id.encode(), value, home, headers))
+
+    def _answer(self, effect: AnswerParent) -> Record:
+        result, home = effect.result, home_partition(effect.parent_id, self._partitions)
+        headers = [*schema_headers(Result), (JOB_HEADER, result.job_id.encode()), *effect.trace]
+        return self._checked(Record(self._topics.results, result.task_id.encode(), encode(result), home, headers))
 
     def _event(self, effect: EmitEvent, home: int) -> Record:
         event = effect.event

@@ -23,7 +23,7 @@ from headrace.runtime.telemetry import trace_headers
 from headrace.schemas.agreement import check_result
 from headrace.schemas.codec import FORWARDED_HEADER, Record, canonical_json, decode, header_map, whole_number
 from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
-from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition
+from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition, nested_job_id
 from headrace.schemas.messages import Redrive, Result, Submission
 from headrace.schemas.values import value_object
 
@@ -144,7 +144,7 @@ class Intake:
         if submission.job_id is not None and key is not None and key != job_id.encode():
             return self._mismatch(source, at_ms, submission, job_id)
         try:
-            return Arrived(job_id, self._event(submission, headers, at_ms))
+            return Arrived(job_id, self._event(submission, headers, at_ms, job_id))
         except ContractError as error:
             return Aside("invalid_redrive", _say(error), job_id)
         except ValueError:
@@ -153,13 +153,16 @@ class Intake:
                 return Aside("invalid_shape", message, job_id)
             return Arrived(job_id, _refused(source, at_ms, message))
 
-    def _event(self, submission: Submission, headers: dict[str, str], at_ms: int) -> Event:
+    def _event(self, submission: Submission, headers: dict[str, str], at_ms: int, job_id: str) -> Event:
         if submission.type == "cancel":
             return CancelRequested(at_ms)
         if submission.type == "signal":
-            return Signalled(submission.name or "")
+            return Signalled(submission.name or "", submission.payload)
         if submission.type == "redrive":
             return _redrive(submission, redrives_of(headers.items()))
+        if (parent := submission.parent) is not None and job_id != nested_job_id(parent.task_id, parent.attempt):
+            message = "field 'parent' is Headrace's own: leave it out"
+            return JobRefused(ErrorKind.INVALID_JOB, message, self._content_hash(submission), at_ms)
         return JobSubmitted(submission, self._content_hash(submission), at_ms, tuple(trace_headers(headers)))
 
     def _mismatch(self, source: Source, at_ms: int, submission: Submission, job_id: str) -> Meaning:

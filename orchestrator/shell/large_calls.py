@@ -19,8 +19,8 @@ def by_reference(task: Task, objects: Objects) -> Task:
 
     Of a call with examples these are put away alone: they are the same for every task of a step, and so one object.
     """
-    if task.call is not None:
-        return task.model_copy(update={"call": None, "call_ref": objects.put(encode(task.call))})
+    if (call := task.call or task.tool) is not None:
+        return task.model_copy(update={"call": None, "tool": None, "call_ref": objects.put(encode(call))})
     if task.embed is None:
         return task
     if not task.embed.examples:

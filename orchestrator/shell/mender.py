@@ -138,7 +138,7 @@ def _named(key: str) -> tuple[str, str | None, str | None]:
     kind, _, rest = key.partition("/")
     if kind == "task" and (found := TASK_ID.fullmatch(rest)):
         return kind, found[1], rest
-    job_id = rest.partition("/")[0] if kind == "input" else rest
-    if kind in ("job", "input", "marker") and JOB_ID.fullmatch(job_id):
+    job_id = rest.partition("/")[0] if kind in ("input", "items", "signal") else rest
+    if kind in ("job", "input", "items", "signal", "marker") and JOB_ID.fullmatch(job_id):
         return kind, job_id, None
     return kind, None, None

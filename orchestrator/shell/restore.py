@@ -6,7 +6,10 @@ kafka-mechanics A3, B2 to B4. The order, for all partitions that were assigned a
    cannot be ours).
 2. Ask for the end of ``state``, open transactions included.
 3. Read ``state`` up to that end; a warm partition reads only what came after it was last in memory.
-4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open.
+4. Where it cannot be read to the end `PATIENCE_S` after it began, abort what a dead predecessor left open. Where such
+   a transaction holds the committed offsets, read what can be read, to learn whose it is, abort it, and begin again.
+   Where it does not come on for `STALL_S`, make the reader anew, whatever holds it: a new client has no state to be
+   stuck in.
 5. Ask for the ends of ``jobs`` and ``results``: not earlier, since where this process stood still, the cursors that
    it read are another's and ahead of what was measured before.
 6. Decode the last version of each key, note what cannot be (damage.py), and settle where the input begins.
@@ -28,15 +31,19 @@ from headrace.orchestrator.core.record_codec import decode_record
 from headrace.orchestrator.core.state import OWNER_KEY
 from headrace.orchestrator.shell.damage import Damage, load
 from headrace.orchestrator.shell.store import PartitionStore
-from headrace.runtime.group_offsets import committed_offsets
+from headrace.runtime.group_offsets import STALE_S, OffsetsHeld, committed_offsets
 from headrace.runtime.kafka import ClientConfig
-from headrace.runtime.offsets import beginnings, ends
-from headrace.schemas.errors import HeadraceError, SessionError
+from headrace.runtime.offsets import Place, beginnings, ends, stable_ends
+from headrace.schemas.errors import DependencyUnavailable, HeadraceError, SessionError
 from headrace.schemas.topics import Topics
 
 log = structlog.get_logger("headrace.orchestrator")
 
 PATIENCE_S = 0.5
+STALL_S = 3.0
+"""How long a reader may bring nothing. Longer than a busy broker takes for one answer."""
+STABLE_S = 2.0
+"""How long to wait for an answer that only a log line is made of."""
 CHUNK = 5_000
 
 
@@ -59,15 +66,18 @@ class Restored:
 @dataclass(slots=True)
 class _Reading:
     store: PartitionStore
-    committed: dict[str, int]
-    end: int
-    earliest: dict[str, int]
+    committed: dict[str, int] | None = None
+    """None where an open transaction holds them."""
+    end: int = 0
+    earliest: dict[str, int] = field(default_factory=dict)
     latest: dict[str, int] = field(default_factory=dict)
     raw: dict[str, tuple[int, bytes | None]] = field(default_factory=dict)
     next: int = 0
     stopped_at: int | None = None
     records: int = 0
     began: float = 0.0
+    moved: tuple[int, float] = (-1, 0.0)
+    """`next` when it was looked at last, and since when it is that."""
 
 
 class Restorer:
@@ -89,6 +99,7 @@ class Restorer:
         self._admin = admin
         self._own_id = own_id
         self._abort = abort
+        self._group: Any = None
         self._reader: Any = None
         self._readings: dict[int, _Reading] = {}
         self._orphans_seen_at = 0.0
@@ -104,23 +115,33 @@ class Restorer:
         Raises:
             DependencyUnavailable: Kafka does not answer.
         """
-        stores = list(stores)
-        partitions = [store.partition for store in stores]
-        inputs = (self._topics.jobs, self._topics.results)
-        committed = committed_offsets(group, [(topic, p) for topic in inputs for p in partitions])  # 1
-        end = ends(self._admin, [(self._topics.state, p) for p in partitions])  # 2
-        earliest = beginnings(self._admin, [(t, p) for t in inputs for p in partitions])
-        for store in stores:
-            p = store.partition
-            reading = _Reading(
-                store,
-                {topic: committed[topic, p] for topic in inputs},
-                end[self._topics.state, p],
-                {topic: earliest[topic, p] for topic in inputs},
-            )
-            reading.next, reading.began = store.offset, time.monotonic()
+        self._group = group
+        readings = [_Reading(store, next=store.offset, began=time.monotonic()) for store in stores]
+        self._ask(readings)
+        earliest = beginnings(self._admin, self._inputs(readings))
+        for reading in readings:
+            p = reading.store.partition
+            reading.earliest = {topic: offset for (topic, number), offset in earliest.items() if number == p}
             self._readings[p] = reading
         self._assign()
+
+    def _ask(self, readings: list[_Reading]) -> None:
+        try:
+            committed = committed_offsets(self._group, self._inputs(readings), held_s=PATIENCE_S)  # 1
+        except OffsetsHeld:
+            if time.monotonic() - min(reading.began for reading in readings) > STALE_S:
+                raise DependencyUnavailable("the group's offsets cannot be read: a transaction holds them") from None
+            committed = None
+        end = ends(self._admin, [(self._topics.state, reading.store.partition) for reading in readings])  # 2
+        for reading in readings:
+            p = reading.store.partition
+            reading.end = end[self._topics.state, p]
+            if committed is not None:
+                reading.committed = {topic: offset for (topic, number), offset in committed.items() if number == p}
+
+    def _inputs(self, readings: list[_Reading]) -> list[Place]:
+        inputs = (self._topics.jobs, self._topics.results)
+        return [(topic, reading.store.partition) for topic in inputs for reading in readings]
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Stop to read partitions that were taken away."""
@@ -135,15 +156,21 @@ class Restorer:
             DependencyUnavailable: Kafka does not answer.
         """
         self._read(timeout_s)  # 3
-        done = [reading for reading in self._readings.values() if reading.next >= reading.end]
+        complete = [reading for reading in self._readings.values() if reading.next >= reading.end]
+        done = [reading for reading in complete if reading.committed is not None]
         if not done:
+            if complete:
+                self._abort_orphans(complete)
+                self._ask(complete)
+                self._assign()
             self._lose_patience()  # 4
+            self._read_anew()
             return []
-        inputs = (self._topics.jobs, self._topics.results)
-        latest = ends(self._admin, [(topic, r.store.partition) for topic in inputs for r in done])  # 5
+        latest = ends(self._admin, self._inputs(done))  # 5
         for reading in done:
-            del self._readings[reading.store.partition]
-            reading.latest = {topic: latest[topic, reading.store.partition] for topic in inputs}
+            p = reading.store.partition
+            del self._readings[p]
+            reading.latest = {topic: offset for (topic, number), offset in latest.items() if number == p}
         restored = [self._finish(reading) for reading in done]  # 6
         if not self._readings:
             self.close()
@@ -211,7 +238,12 @@ class Restorer:
             for reading in self._readings.values()
             if reading.stopped_at is not None and reading.next < reading.end and now - reading.began > PATIENCE_S
         ]
-        if not stuck or now - self._orphans_seen_at < PATIENCE_S:
+        if stuck:
+            self._abort_orphans(stuck)
+
+    def _abort_orphans(self, stuck: list[_Reading]) -> None:
+        now = time.monotonic()
+        if now - self._orphans_seen_at < PATIENCE_S:
             return
         self._orphans_seen_at = now
         for transactional_id in self._suspects(stuck):
@@ -222,6 +254,34 @@ class Restorer:
                 self._abort(transactional_id)
             except SessionError as error:
                 log.warning("orphan.not_aborted", transactional_id=transactional_id, error=error.message)
+
+    def _read_anew(self) -> None:
+        """Make the reader anew where a changelog does not come on, and say what it waits for."""
+        now = time.monotonic()
+        stalled = []
+        for reading in self._readings.values():
+            at, since = reading.moved
+            if at != reading.next:
+                reading.moved = (reading.next, now)
+            elif now - since > STALL_S and at < reading.end:
+                reading.moved = (at, now)
+                stalled.append(reading)
+        if not stalled:
+            return
+        stable = self._stable_ends(stalled)
+        log.warning("restore.stalled", waits=[_said(r, now, stable.get(r.store.partition)) for r in stalled])
+        self.close()
+        self._assign()
+
+    def _stable_ends(self, readings: list[_Reading]) -> dict[int, int]:
+        """Return where open transactions begin, by partition; nothing where Kafka does not answer."""
+        try:
+            found = stable_ends(
+                self._admin, [(self._topics.state, r.store.partition) for r in readings], timeout_s=STABLE_S
+            )
+        except DependencyUnavailable:
+            return {}
+        return {p: end for (_, p), end in found.items()}
 
     def _suspects(self, stuck: list[_Reading]) -> dict[str, None]:
         """Return who may have left a transaction open: the recorded owners, and owners named in what is open."""
@@ -271,6 +331,7 @@ class Restorer:
 
     def _start(self, name: str, topic: str, reading: _Reading) -> int:
         """Return the next offset of a topic: the higher of cursor and committed offset (B4)."""
+        assert reading.committed is not None
         p, committed = reading.store.partition, reading.committed[topic]
         cursor = reading.store.cursor(name)
         earliest = reading.earliest[topic]
@@ -285,6 +346,18 @@ class Restorer:
             log.error("records.cut_off", topic=topic, partition=p, next=start, end=latest)
             return latest
         return max(start, earliest)
+
+
+def _said(reading: _Reading, now: float, stable_end: int | None) -> dict[str, float | None]:
+    """Return what a reading waits for; `stable_end` below `end`: a transaction is open."""
+    return {
+        "partition": reading.store.partition,
+        "next": reading.next,
+        "end": reading.end,
+        "stable_end": stable_end,
+        "stopped_at": reading.stopped_at,
+        "seconds": round(now - reading.began, 1),
+    }
 
 
 def _owner_of(value: bytes) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from headrace.orchestrator.core.flights import Flights
+from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
@@ -27,6 +28,8 @@ from headrace.orchestrator.shell.finished import FinishedTasks
 from headrace.orchestrator.shell.timers import Timers
 from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
 
+_PARTS = (TaskRecord, InputPart, KeptSignal)
+"""Records that are of no use without their job."""
 _OPEN = frozenset((TaskStatus.LIVE, TaskStatus.RETRYING))
 
 
@@ -155,7 +158,7 @@ class PartitionStore:
         orphans = [
             key
             for key, record in self._base.items()
-            if isinstance(record, TaskRecord | InputPart) and job_key(key.split("/", 2)[1]) not in self._base
+            if isinstance(record, _PARTS) and job_key(key.split("/", 2)[1]) not in self._base
         ]
         for job_id in dict.fromkeys(self._finished.jobs()):
             if job_key(job_id) not in self._base:

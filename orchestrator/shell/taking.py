@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from headrace.orchestrator.core.events import TaskSucceeded
@@ -10,9 +11,10 @@ from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.decider import Decider
 from headrace.orchestrator.shell.halving import Part
 from headrace.orchestrator.shell.input import Input, Read
-from headrace.orchestrator.shell.intake import Arrived, Intake
+from headrace.orchestrator.shell.intake import Arrived, Intake, Meaning
 from headrace.orchestrator.shell.machine import Machine
 from headrace.orchestrator.shell.partition import Partition
+from headrace.runtime.letters import Source
 from headrace.schemas.errors import DependencyUnavailable
 from headrace.schemas.messages import Result
 
@@ -48,6 +50,8 @@ class Taking:
         self._intake = intake
         self._partitions = partitions
         self._now_ms = now_ms
+        self._left: deque[tuple[Source, Meaning]] = deque()
+        """What was read for a row that it did not take: decided one by one, and not read again."""
 
     def take(self, batch: Batch, limit: int, seconds: float) -> None:
         """Decide records, until the batch has read so many or so long.
@@ -56,12 +60,12 @@ class Taking:
         """
         deadline = time.monotonic() + seconds
         while batch.read < limit:
-            ahead = self._input.ahead(min(ROW, limit - batch.read))
+            ahead = [] if self._left else self._input.ahead(min(ROW, limit - batch.read))
             if ahead and (count := self._take_row(batch, ahead)):
                 self._input.took(count)
             elif (read := self._input.take()) is not None:
                 try:
-                    self._decider.take(batch, read.source, read.at_ms)
+                    self._decider.take(batch, read.source, read.at_ms, self._known(read.source))
                 except DependencyUnavailable:
                     self._input.set_back()
             else:
@@ -70,12 +74,19 @@ class Taking:
                 return
 
     def _take_row(self, batch: Batch, reads: Sequence[Read]) -> int:
-        """Decide the first of these results together; return how many. What fails here is found again alone."""
+        """Decide the first of these results together; return how many. What fails here is found again alone.
+
+        What is left of them is decided one by one: a row that ended would end again and again at the same record.
+        """
+        job_id, results = self._read(reads)
+        count = self._answer(batch, reads, job_id, results) if len(results) > 1 else 0
+        for _ in range(count):
+            self._left.popleft()
+        return count
+
+    def _answer(self, batch: Batch, reads: Sequence[Read], job_id: str, results: Sequence[Result]) -> int:
         source = reads[0].source
         store = self._partitions[source.partition].store
-        job_id, results = self._read(reads)
-        if len(results) < 2:
-            return 0
         try:
             decision, count = self._machine.answer(store.view(job_id), results, self._now_ms())
         except Exception:
@@ -90,6 +101,16 @@ class Taking:
             batch.work(Part.RECORDS, source.partition, count=count)
         return count
 
+    def _known(self, source: Source) -> Meaning | None:
+        """Return what a record means, where it was read for a row."""
+        if not self._left:
+            return None
+        known, meaning = self._left.popleft()
+        if known is source:
+            return meaning
+        self._left.clear()  # Another record came in its place: it was set back, taken away, or is decided anew.
+        return None
+
     def _read(self, reads: Sequence[Read]) -> tuple[str, list[Result]]:
         """Return the results of the first one's job that succeeded, up to the first record that is something else."""
         job_id, results = "", list[Result]()
@@ -98,6 +119,7 @@ class Taking:
                 meaning = self._intake.result(read.source)
             except Exception:
                 break
+            self._left.append((read.source, meaning))
             if not isinstance(meaning, Arrived) or not isinstance(meaning.event, TaskSucceeded):
                 break
             if job_id != meaning.job_id and results:

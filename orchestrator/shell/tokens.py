@@ -7,15 +7,14 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
+from headrace.orchestrator.core.split import count_chars4
+
+__all__ = ["count_chars4", "count_o200k", "counter_named", "token_counter"]
+
 PACKAGE = "bpe_openai"
 """Of the extra ``tokens``."""
 PIECE = 65_536
 """Characters that are encoded at once."""
-
-
-def count_chars4(text: str) -> int:
-    """Return the tokens of a text by the stated rule: four characters are one token, rounded up."""
-    return -(-len(text) // 4)
 
 
 def token_counter() -> tuple[str, Callable[[str], int]]:

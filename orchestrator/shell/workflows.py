@@ -9,19 +9,24 @@ from headrace.orchestrator.core.catalogue import WorkflowCatalogue, WorkflowsInv
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError
 from headrace.schemas.pools import Pool
+from headrace.schemas.tools import ToolSpec
+from headrace.schemas.workflow_files import is_workflow_name
 
 __all__ = ["WorkflowCatalogue", "WorkflowsInvalid", "load_workflows", "read_workflow_file"]
 
 MAX_FILES = 2_000
-SUFFIXES = (".yaml", ".yml")
 
 
-def load_workflows(paths: Iterable[Path], *, pools: Mapping[str, Pool] | None) -> WorkflowCatalogue:
+def load_workflows(
+    paths: Iterable[Path], *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+) -> WorkflowCatalogue:
     """Load every workflow of some folders and files.
 
     Args:
-        paths: files, and folders whose ``*.yaml`` and ``*.yml`` are read, at every depth, in the order of their names.
+        paths: files, and folders whose ``*.yaml`` and ``*.yml`` are read, at every depth, in the order of their names;
+            tests of workflows (``*.tests.yaml``) are passed over.
         pools: the pools there are; None leaves them unchecked.
+        tools: the tools there are; as the pools.
 
     Raises:
         ConfigError: a path is not there or cannot be read.
@@ -30,12 +35,12 @@ def load_workflows(paths: Iterable[Path], *, pools: Mapping[str, Pool] | None) -
     files = [file for path in paths for file in _files(path)]
     if len(files) > MAX_FILES:
         raise ConfigError(f"{len(files):,} workflow files; the limit is {MAX_FILES:,}")
-    return build_catalogue(((str(file), read_workflow_file(file)) for file in files), pools=pools)
+    return build_catalogue(((str(file), read_workflow_file(file)) for file in files), pools=pools, tools=tools)
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(file for suffix in SUFFIXES for file in path.rglob(f"*{suffix}") if file.is_file())
+        return sorted(file for file in path.rglob("*") if is_workflow_name(file.name) and file.is_file())
     if not path.exists():
         raise ConfigError(f"workflows: {path} is not there", "name a folder or a YAML file")
     return [path]

@@ -92,6 +92,22 @@ IDS = [
     job("job id goes up", LETTER, "invalid_job_id", job_id="../../state"),
     job("job id of 201 characters", LETTER, "invalid_job_id", job_id="a" * 201),
     job("job id of a megabyte", LETTER, "invalid_job_id", job_id="a" * MEGABYTE),
+    job(
+        "parent of another job", REJECTED, "invalid_job", parent={"task_id": "h-victim/say/0", "attempt": 1, "depth": 1}
+    ),
+    job("parent that is no task", REJECTED, "invalid_job", parent={"task_id": "../../x", "attempt": 1, "depth": 1}),
+    job(
+        "parent with a depth below one",
+        REJECTED,
+        "invalid_job",
+        parent={"task_id": "h-victim/say/0", "attempt": 1, "depth": 0},
+    ),
+    job(
+        "parent with a billion attempts",
+        REJECTED,
+        "invalid_job",
+        parent={"task_id": "h-victim/say/0", "attempt": 10**9, "depth": 1},
+    ),
     job("key and value name two jobs", REJECTED, key=b"h-somebody-else"),
     job("key is not utf-8", LETTER, "invalid_job_id", key=b"\xff\xfe", job_id=KEEP),
     job("key of a megabyte", LETTER, "invalid_job_id", key=b"k" * MEGABYTE, job_id=KEEP),

@@ -55,6 +55,16 @@ STATE = [
     state("an input that is not json", b"input/h-i1/0", b"{"),
     state("an input whose text is a number", b"input/h-i2/0", js({"text": 7})),
     state("an input with a lone surrogate", b"input/h-i3/0", b'{"text":"\\ud800"}'),
+    state("a signal that is not json", b"signal/h-g1/gate", b"{"),
+    state("a signal whose due time is a text", b"signal/h-g2/gate", js({
+        "at": 1, "arrived": False, "due": "soon", "payload": None, "ref": None,
+    })),
+    state("a signal of no step", b"signal/h-g3", js({
+        "at": 1, "arrived": True, "due": None, "payload": 1, "ref": None,
+    })),
+    state("a signal of a job that is not there", b"signal/h-g4/gate", js({
+        "at": 1, "arrived": False, "due": 1, "payload": None, "ref": None,
+    }), ends=IGNORED),
     state("an input of a job that is not there", b"input/h-i4/0", js({"text": "{}"}), ends=IGNORED),
     state("a marker that is not json", b"marker/h-m1", b"{"),
     state("a marker without an outcome", b"marker/h-m2", js({"hash": "h", "status": "s", "at": 1, "due": 2})),

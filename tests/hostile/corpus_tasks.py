@@ -97,6 +97,11 @@ TASKS = [
     task("hash of a template of five megabytes", "out_of_range", template_hash="0" * 5_000_000),
     task("a role that there is not", "invalid_shape", call={"messages": [{"role": "wizard", "content": "x"}]}),
     task("a call that is a text", "invalid_shape", call="hello"),
+    task("a tool that is a text", "invalid_shape", call=KEEP, tool="send_email"),
+    task("a tool without arguments", "invalid_shape", call=KEEP, tool={"tool": "send_email"}),
+    task("a tool whose arguments are a list", "invalid_shape", call=KEEP, tool={"tool": "a", "arguments": [1]}),
+    task("a tool whose arguments nest without end", "invalid_json",
+         raw=b'{"tool":{"tool":"a","arguments":' + b'{"a":' * 100_000),
     task("a reference that goes up", "invalid_reference", call=KEEP, call_ref={
         "key": "../../etc/passwd", "size_bytes": 1, "sha256": "0" * 64,
     }),

@@ -32,6 +32,10 @@ def prompt(text: str) -> str:
     return json.dumps({"name": "w", "version": 1, "steps": {"a": {"llm": {"pool": "noop", "prompt": text}}}})
 
 
+def pattern(text: str) -> str:
+    return f"{HEAD}steps: {{a: {{{text}}}}}\n"
+
+
 FILES = [
     file("a good one", GOOD, TAKEN),
     file("empty", ""),
@@ -101,6 +105,18 @@ FILES = [
     file("a thousand steps", HEAD + "steps:\n" + "".join(
         f"  s{n}: {{llm: {{pool: noop, prompt: x}}}}\n" for n in range(1_000)
     )),
+    file("a condition that is none", HEAD + "steps: {a: {when: yes, llm: {pool: noop, prompt: x}}}\n"),
+    file("a route of a thousand branches", HEAD + "steps: {a: {route: {otherwise: b0, to: {" + ", ".join(
+        f"b{n}: {{}}" for n in range(1_000)
+    ) + "}}}}\n"),
+    file("a route to nowhere", HEAD + "steps: {a: {route: {otherwise: __class__, to: {b: {}}}}}\n"),
+    file("a cascade of lists in lists", pattern("cascade: {prompt: x, accept: {}, pools: [[[noop]], noop]}")),
+    file("a cascade that accepts a number", pattern("cascade: {prompt: x, accept: 7, pools: [noop, noop]}")),
+    file("a vote of ten million", pattern("vote: {prompt: x, voters: [{pool: noop, samples: 10000000}]}")),
+    file("a vote of nobody", pattern("vote: {prompt: x, voters: []}")),
+    file("a refinement without end", HEAD + "steps: {a: {refine: {max_rounds: 1000000000, generate: &c "
+         "{pool: noop, prompt: x}, evaluate: *c}}}\n"),
+    file("a tool whose arguments are a list", HEAD + "steps: {a: {tool: {name: x, arguments: [1]}}}\n"),
     file("a step of another shape", HEAD + "steps: {a: 7, b: null, c: [1], d: text}\n"),
     file("a prompt of half a megabyte", prompt("p" * 500_000)),
     file("a prompt of a hundred thousand brackets", prompt("{{ " + "(" * 100_000 + " }}")),

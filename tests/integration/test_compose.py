@@ -6,7 +6,10 @@ The containers themselves (image, network, volumes) are proved by .github/workfl
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +67,15 @@ def test_the_image_is_not_root_and_its_data_folder_is_the_one_that_is_shared() -
     assert entry == ["headrace"]
     shared = f"objects:{environment['HEADRACE_DATA_DIR']}/objects"
     assert all(shared in service["volumes"] for name, service in STAYING.items() if name != "provider")
+
+
+def test_a_process_of_the_image_compiles_no_module_at_its_start() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "UV_COMPILE_BYTECODE=1" in text
+    before, _, _ = text.partition("\nUSER ")
+    line = re.search(r'RUN env -u PYTHONDONTWRITEBYTECODE python -c \\\n +"(import .*)"', before)
+    assert line, "the standard library's modules are compiled while we may write"
+    subprocess.run([sys.executable, "-c", line[1]], check=True)
 
 
 @pytest.fixture

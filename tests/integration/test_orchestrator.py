@@ -35,19 +35,21 @@ def armed(self, batch):
     state["done"] = state["done"] or state["armed"]
     return write(self, batch)
 W.write = armed
-send = S._send_offsets
-def broken(self, offsets, group):
+call = S.PLACE
+def broken(self, *args):
     if state["armed"]:
         state["armed"] = False
         ACT
-    return send(self, offsets, group)
-S._send_offsets = broken
+    return call(self, *args)
+S.PLACE = broken
 """
+FLUSHED, BEGUN = "_sent", "_send_offsets"
+"""The records are with the broker, and its offsets too or soon; nothing is with it yet."""
 
 
-def breaking(when: str, act: str) -> str:
-    """Return a script that does something between produce and commit of the transaction that `when` chooses."""
-    return BREAK.replace("WHEN(batch)", when).replace("ACT", act)
+def breaking(when: str, act: str, place: str = FLUSHED) -> str:
+    """Return a script that does something between begin and commit of the transaction that `when` chooses."""
+    return BREAK.replace("WHEN(batch)", when).replace("ACT", act).replace("PLACE", place)
 
 
 DISPATCHES = "batch.dispatched > 0"
@@ -124,6 +126,7 @@ def test_a_transaction_that_expired_is_decided_again_and_its_batch_appears_once(
 def test_a_killed_orchestrator_is_succeeded_and_its_open_transaction_aborted_at_once(
     here: Site, successor: str, record_property: Callable[[str, object], None]
 ) -> None:
+    here.extra["HEADRACE_ORCHESTRATOR__TRANSACTION_TIMEOUT_MS"] = "60000"
     killed = here.start("a", script=breaking(DISPATCHES, "os.kill(os.getpid(), signal.SIGKILL)"))
     here.submit("one-1")
     killed.wait(30)
@@ -165,10 +168,10 @@ def test_two_orchestrators_share_the_partitions_and_one_takes_over_all(here: Sit
         assert len(here.outcomes(job)) == 1
 
 
-@pytest.mark.parametrize("where", ["before the transaction", "inside the transaction"])
+@pytest.mark.parametrize("where", ["before the transaction", "after its begin", "before its commit"])
 def test_a_zombie_that_only_timers_woke_changes_nothing(here: Site, where: str) -> None:
     stop = "os.kill(os.getpid(), signal.SIGSTOP)"
-    script = breaking(TIMER_ONLY, stop)
+    script = breaking(TIMER_ONLY, stop, BEGUN if where == "after its begin" else FLUSHED)
     if where == "before the transaction":
         script = script.replace('return write(self, batch)', f"state['armed'] and {stop}; state['armed'] = False; "
                                 "return write(self, batch)")  # fmt: skip

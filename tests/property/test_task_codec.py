@@ -17,9 +17,11 @@ from headrace.schemas.messages import (
     Failure,
     Lane,
     LlmCall,
+    Nested,
     ObjectRef,
     Result,
     Task,
+    ToolCall,
     Usage,
 )
 from headrace.workers.core.result_text import result_text
@@ -63,6 +65,7 @@ TASKS = st.builds(
     not_after_ms=st.none() | COUNT,
     call=st.none() | CALLS,
     call_ref=st.none() | REFS,
+    tool=st.none() | st.builds(ToolCall, tool=TEXT, arguments=st.dictionaries(TEXT, JSON, max_size=3)),
     embed=st.none() | EMBEDS,
 )
 RESULTS = st.builds(
@@ -99,6 +102,8 @@ CHANGES: dict[str, list[Any]] = {
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
     **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
+    "confidence": [None, 0.5],
+    "nested": [None, Nested(attempts=1)],
 }
 """What makes a result an unusual one."""
 

@@ -85,10 +85,12 @@ class AdminClient(Client):
         return self._futures("list_offsets", wanted, request_timeout, serve)
 
     def _offset(self, tp: Any, spec: Any) -> int:
-        entries = self.cluster.log(tp.topic, tp.partition).entries
+        log = self.cluster.log(tp.topic, tp.partition)
+        entries = log.entries
         if spec is _Spec.earliest():
             return 0
         if spec is _Spec.latest():
+            log.ends_told.append((self.process.name, self.world.now_us))
             return len(entries)
         later = (at for at, e in enumerate(entries) if e is not None and e.timestamp()[1] >= spec._value)
         return next(later, -1)

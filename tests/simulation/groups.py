@@ -66,6 +66,23 @@ class Committed:
 
 
 @dataclass(slots=True, eq=False)
+class Silence:
+    """What a member's client did not know: that the group had let it go, because nothing was heard of it."""
+
+    process: str
+    topics: tuple[str, ...]
+    dropped_us: int | None = None
+    heard_us: int | None = None
+    """When its application was told that all is lost."""
+
+    def covers(self, process: str, topic: str, at_us: int) -> bool:
+        """Return whether a process took a topic's partitions for its own then, though they were not."""
+        if process != self.process or topic not in self.topics or self.dropped_us is None:
+            return False
+        return self.dropped_us <= at_us and (self.heard_us is None or at_us <= self.heard_us)
+
+
+@dataclass(slots=True, eq=False)
 class Group:
     """One group."""
 
@@ -84,6 +101,8 @@ class Group:
     fencing: bool = True
     """Off only where a test shows that its absence is noticed."""
     joins: int = 0
+    silences: dict[str, Silence] = field(default_factory=dict)
+    """By id of a member whose client knows it: what the judges ask about it."""
 
     # ── Members ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,6 +242,8 @@ class Group:
             member.seen_us = world.now_us
         left_us = member.seen_us + member.session_us - world.now_us
         if left_us <= 0:
+            if (known := self.silences.get(member.member_id)) is not None:
+                known.dropped_us = world.now_us
             self._remove(member.member_id)
         else:
             world.at(left_us, self._watch, member)
@@ -238,12 +259,15 @@ class Group:
     # ── Offsets ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def commit(self, who: Membership, offsets: dict[Place, Committed]) -> int:
-        """Take offsets; return an error or 0."""
+        """Take offsets; return an error or 0. A member's commit keeps its session, as a heartbeat does; one in a
+        transaction does not (``OffsetMetadataManager.java``, Kafka 4).
+        """
         if self.fencing and (who.generation >= 0 or who.member_id or self.state != EMPTY):
             if error := self._check(who):
                 return error
             if self.state == COMPLETING:
                 return int(KafkaError.REBALANCE_IN_PROGRESS)
+            self.members[who.member_id].seen_us = self.cluster.world.now_us
         self.offsets.update(offsets)
         for listener in self.cluster.on_commit:
             listener(self.name, offsets)

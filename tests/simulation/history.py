@@ -31,6 +31,8 @@ class Committed:
     """Partition, key, record; None deletes it. In the order in which they were written."""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[Entry] = field(default_factory=list)
+    nested: list[Attempt] = field(default_factory=list)
+    """Tasks that went out as jobs of their own."""
 
 
 class History:
@@ -93,6 +95,10 @@ class History:
             for entry in self.visible(name):
                 if (transaction := of(entry)) is not None:
                     transaction.tasks.append(json.loads(entry.value() or b""))
+        for entry in self.visible(self.topics.jobs):
+            parent = as_object(entry).get("parent")
+            if isinstance(parent, dict) and (transaction := of(entry)) is not None:
+                transaction.nested.append((parent["task_id"], parent["attempt"]))
         for entry in self.visible(self.topics.outcomes):
             if (transaction := of(entry)) is not None:
                 transaction.outcomes.append(entry)
@@ -102,6 +108,30 @@ class History:
     def dispatched(self) -> dict[Attempt, dict[str, Any]]:
         """Every attempt that was asked for, and its task."""
         return {(task["task_id"], task["attempt"]): task for each in self.committed for task in each.tasks}
+
+    @cached_property
+    def places(self) -> dict[Attempt, tuple[str, int]]:
+        """By attempt: the topic and partition that its task lies in."""
+        return {
+            (task["task_id"], task["attempt"]): (name, entry.partition())
+            for name in self.task_topics()
+            for entry in self.visible(name)
+            if entry.part is not None and (task := as_object(entry))
+        }
+
+    def opened_us(self, worker: str, attempt: Attempt, before_us: int) -> int | None:
+        """Return when a worker last asked where the journal of a task's partition ends; None where it never did."""
+        told = self.cluster.log(*self.places[attempt]).ends_told
+        return max((at_us for name, at_us in told if name == worker and at_us <= before_us), default=None)
+
+    def outdated(self, worker: str, attempt: Attempt, at_us: int) -> bool:
+        """Return whether a group had dropped a worker for its silence, and the worker took a task for its own still."""
+        topic, _ = self.places[attempt]
+        return any(
+            silence.covers(worker, topic, at_us)
+            for group in self.cluster.groups.values()
+            for silence in group.silences.values()
+        )
 
     @cached_property
     def results(self) -> dict[Attempt, list[tuple[int, dict[str, Any]]]]:
@@ -155,11 +185,11 @@ class History:
 
     @cached_property
     def submissions(self) -> dict[str, list[dict[str, Any]]]:
-        """By job: the readable submissions, forwarded copies left out."""
+        """By job: the readable submissions, forwarded copies and nested jobs left out."""
         found: dict[str, list[dict[str, Any]]] = {}
         for entry in self.visible(self.topics.jobs):
             value = as_object(entry)
-            if "x-forwarded-from" in header_map(entry.headers()) or "workflow" not in value:
+            if "x-forwarded-from" in header_map(entry.headers()) or "workflow" not in value or "parent" in value:
                 continue
             key = (entry.key() or b"").decode("utf-8", "replace")
             job_id = value.get("job_id") or key or f"j-{entry.partition()}-{entry.offset()}"

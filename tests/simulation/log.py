@@ -116,6 +116,8 @@ class PartitionLog:
         """By producer id, what is open."""
         self.readers: dict[Any, None] = {}
         """Consumers that read here; told when there is more."""
+        self.ends_told: list[tuple[str, int]] = []
+        """Who asked for the end, and when: a worker does so for its tasks and its journal at once."""
         self._world = world
         self._salt = crc32(f"{topic}/{partition}".encode())
 

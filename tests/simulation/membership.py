@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaError, TopicPartition
 
 from tests.simulation.assignors import Place
-from tests.simulation.groups import Group, Joined, Membership
+from tests.simulation.groups import Group, Joined, Membership, Silence
 from tests.simulation.network import Lost
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Member:
         self._hearing = False
         """Whether the application is in a callback."""
         self._closed = False
+        self._silence: Silence | None = None
+        """Of the last id that this client had."""
         self._attempt = 0
         self._later(0, self._join)
         self._later(self._heartbeat_us, self._beat)
@@ -74,10 +76,12 @@ class Member:
 
     def hear(self, operation: Operation, callback: Callable[[list[TopicPartition]], None]) -> None:
         """Let the application hear an operation, then go on."""
-        _, places, then = operation
+        what, places, then = operation
         self._hearing = True
         callback([TopicPartition(*place) for place in places])
         self._hearing = False
+        if what == LOSE and self._silence is not None:
+            self._silence.heard_us = self._world.now_us
         if then is not None:
             then()
 
@@ -139,6 +143,7 @@ class Member:
             return
         self.member_id, self.generation = joined.member_id, joined.generation
         self._seen_us, self._in_group = self._world.now_us, True
+        self._silence = self._group.silences.setdefault(joined.member_id, Silence(self._process.name, self._topics))
         who = self.identity()
 
         def serve() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from headrace.schemas.errors import AdapterError, ErrorKind
 from headrace.schemas.messages import LlmCall, Usage
 from headrace.workers.adapters.base import AdapterConfig, Completion
+from tests.patterns import answer_to
 from tests.simulation.faults import Faults
 from tests.simulation.process import Process
 from tests.simulation.world import World
@@ -38,6 +40,7 @@ class Provider:
         self.calls: list[Call] = []
         self._faults = faults
         self._draws = world.draws("provider")
+        self.answers = world.draws("answers")
         self._latency_s = latency_s
 
     def adapter(self, config: AdapterConfig) -> SimAdapter:
@@ -79,7 +82,7 @@ class Provider:
 
 
 class SimAdapter:
-    """What a worker calls. Answers with the last message."""
+    """What a worker calls. Answers with the last message, or what the schema asks for."""
 
     def __init__(self, provider: Provider, config: AdapterConfig) -> None:
         self._provider = provider
@@ -89,6 +92,8 @@ class SimAdapter:
         provider = self._provider
         task_id, _, attempt = idempotency_key.rpartition(":")
         text = request.messages[-1].content[:400]
+        if request.output_schema is not None:
+            text = json.dumps(answer_to(request.output_schema, provider.answers))
         length = sum(len(message.content) for message in request.messages)
         most = request.max_output_tokens or 1_000
         usage = Usage(input_tokens=1 + length // 4, output_tokens=min(most, 1 + len(text) // 4))
@@ -106,7 +111,8 @@ class SimAdapter:
             call.ended = error.kind.value
             raise error
         call.ended = "ok"
-        return Completion(text, "stop", usage, model)
+        confidence = provider.answers.random() if request.logprobs else None
+        return Completion(text, "stop", usage, model, confidence=confidence)
 
     async def close(self) -> None:
         """Nothing is held."""

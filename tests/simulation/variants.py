@@ -16,6 +16,7 @@ from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime import transaction
 from headrace.runtime.transaction import TransactionSession
 from headrace.schemas.ids import TaskId
+from headrace.workers.shell.opening import Openings
 from headrace.workers.shell.pool import WorkPool
 from tests.simulation.faults import only
 from tests.simulation.groups import Group
@@ -150,6 +151,17 @@ def stale_timers() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def journal_unread() -> Iterator[None]:
+    """A worker opens a partition without a look at its journal."""
+
+    def nothing(*_: Any) -> Iterator[None]:
+        yield from ()
+
+    with patch.object(Openings, "_read", nothing):
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One way to break it.
@@ -181,9 +193,10 @@ VARIANTS = (
     Variant(no_dedupe_of_results, ("duplicate", "replaced"), 1),
     Variant(offsets_before_results, ("crash",), 1),
     Variant(state_before_commit, ("errors", "unknown"), 2),
-    Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 9),
+    Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 245),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 79),
+    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 33),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
+    Variant(journal_unread, ("crash",), 1),
 )

@@ -38,7 +38,16 @@ class Watch:
         """Return what is left on ``state`` and should not be."""
         self._follow()
         kept = ("owner", "cursor/")
-        return [f"state: left after the retention: {key}" for _, key in self._state if not key.startswith(kept)][:5]
+        left = [f"state: left after the retention: {key}" for _, key in self._state if not key.startswith(kept)][:5]
+        return left + [f"control: an order stands after the retention: {subject}" for subject in self._orders()][:5]
+
+    def _orders(self) -> list[str]:
+        """Return the orders about jobs and tasks that were not lifted."""
+        standing: dict[str, bool] = {}
+        for log in self._cluster.topics[self._topics.control]:
+            for entry in log.visible():
+                standing[(entry.key() or b"").decode("utf-8", "replace")] = entry.value() is not None
+        return [subject for subject, holds in standing.items() if holds and subject.startswith(("job/job-", "task/"))]
 
     def _follow(self) -> None:
         for log in self._cluster.topics[self._topics.state]:

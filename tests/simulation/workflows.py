@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from tests.patterns import COUNT, draw_pattern
 from tests.simulation.deployment import HOUSE, OPEN
 
 POLICIES: tuple[dict[str, Any], ...] = (
@@ -17,11 +18,16 @@ POLICIES: tuple[dict[str, Any], ...] = (
 
 
 def draw_workflow(draws: Random, *, pools: tuple[str, ...] = (OPEN, HOUSE)) -> dict[str, Any]:
-    """Return a fan-out, perhaps a second one over the first, perhaps a tree, perhaps a last call."""
+    """Return a fan-out, perhaps a second one over it, perhaps a tree, perhaps a pattern; or one call; or patterns."""
 
     def llm(prompt: str) -> dict[str, Any]:
         return {"pool": draws.choice(pools), "prompt": prompt, "max_output_tokens": 8}
 
+    if draws.random() < 0.2:
+        steps = {"only": draw_pattern(draws, "{{ input.items[0] }}", pools)}
+        if draws.random() < 0.5:
+            steps["last"] = draw_pattern(draws, "{{ only }}", pools)
+        return {"name": "patterns", "version": 1, "steps": steps, "output": [f"{{{{ {name} }}}}" for name in steps]}
     if draws.random() < 0.2:
         only = {"llm": llm("{{ input.items[0] }}"), "retry": {"attempts": 2, "backoff_ms": 100}}
         return {"name": "one", "version": 1, "steps": {"only": only}, "output": "{{ only }}"}
@@ -38,4 +44,9 @@ def draw_workflow(draws: Random, *, pools: tuple[str, ...] = (OPEN, HOUSE)) -> d
         merge = "{% for n in items %}{{ n }} {% endfor %}"
         steps["tree"] = {"reduce": last, "fan_in": draws.choice((2, 3)), "llm": llm(merge)}
         last = "tree"
+    if draws.random() < 0.2:
+        steps["end"] = draw_pattern(draws, f"{{{{ {last} }}}}", pools)
+        last = "end"
+    if draws.random() < 0.2:
+        steps[draws.choice(list(steps))]["when"] = COUNT
     return {"name": "w", "version": 1, "steps": steps, "output": f"{{{{ {last} }}}}"}

@@ -9,7 +9,9 @@ from typing import Any
 
 from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN
+from tests.simulation.nesting import nested
 from tests.simulation.objects import SimObjects
+from tests.simulation.signals import draw_signals, with_wait
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
 
@@ -32,7 +34,7 @@ class Workload:
         self._cluster = cluster
         self._objects = objects
         self._topic = topic
-        self._draws = world.draws("workload")
+        self._draws, self._gates, self._nests = (world.draws(name) for name in ("workload", "gates", "nests"))
         self.submitted = 0
         """Records that were written or will be."""
         for number in range(jobs):
@@ -43,6 +45,12 @@ class Workload:
         at_us = draws.randrange(200_000, LAST_SUBMISSION_US)
         job_id = f"job-{number}"
         value = self._job(draws, job_id)
+        if isinstance(value["workflow"], dict) and self._gates.random() < 0.2:
+            value["workflow"] = with_wait(self._gates, value["workflow"])
+            for after_us, signal in draw_signals(self._gates, job_id):
+                self._write_at(at_us + after_us, job_id, signal)
+        if isinstance(value["workflow"], dict) and "items" not in value and self._nests.random() < 0.2:
+            value["workflow"] = nested(self._nests, value["workflow"])
         kind = draws.random()
         if kind < 0.05:
             value.pop("job_id")  # It is named by its place.

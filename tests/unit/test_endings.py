@@ -71,13 +71,21 @@ def write(made: TransactionSession, *, metadata: bytes = MEMBER) -> None:
     made.write([Record("t", b"k", b"v", 0)], offsets={("jobs", 0): 7}, group=lambda: metadata)
 
 
-ORDER = ["begin_transaction", "produce", "flush", "send_offsets_to_transaction", "commit_transaction"]
+OFFSETS = "send_offsets_to_transaction"
+ORDER = ["begin_transaction", "produce", "flush", "commit_transaction"]
+
+
+def on_the_loop(calls: list[str]) -> list[str]:
+    """Return the calls without that of the offsets, which is made beside the records, before the commit."""
+    begin, commit = calls.index("begin_transaction"), calls.index("commit_transaction")
+    assert begin < calls.index(OFFSETS) < commit
+    return [call for call in calls if call != OFFSETS]
 
 
 def test_a_transaction_goes_in_its_order() -> None:
     made, producer = session()
     write(made)
-    assert producer.calls == ORDER
+    assert on_the_loop(producer.calls) == ORDER
 
 
 def test_a_transaction_without_offsets_is_our_own_bug() -> None:
@@ -89,7 +97,7 @@ def test_a_transaction_without_offsets_is_our_own_bug() -> None:
 def test_a_retriable_error_means_the_same_call_again() -> None:
     made, producer = session(commit_transaction=[error(KafkaError._TIMED_OUT, retriable=True)] * 2)
     write(made)
-    assert producer.calls == [*ORDER, "commit_transaction", "commit_transaction"]
+    assert on_the_loop(producer.calls) == [*ORDER, "commit_transaction", "commit_transaction"]
 
 
 @pytest.mark.parametrize("call", ["produce", "send_offsets_to_transaction", "commit_transaction"])
@@ -169,7 +177,7 @@ def test_a_full_queue_is_waited_out() -> None:
     made, producer = session()
     producer.full = 3
     write(made)
-    assert producer.calls == ORDER
+    assert on_the_loop(producer.calls) == ORDER
 
 
 def test_group_metadata_of_another_form_is_refused() -> None:

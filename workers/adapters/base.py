@@ -29,6 +29,8 @@ class Completion(NamedTuple):
     """The model that answered, in the provider's words."""
     refused: bool = False
     """The provider refused the content; what it counted until then is paid all the same."""
+    confidence: float | None = None
+    """e to the mean log-probability of the answer's tokens, 0 to 1, where it was asked for and the provider says it."""
 
 
 class Embedding(NamedTuple):

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from headrace.schemas.messages import LlmCall, Usage
 from headrace.workers.adapters.base import AdapterConfig, Completion, Embedding
-from headrace.workers.adapters.hashed import hashed_vector
+from headrace.workers.adapters.hashed_words import hashed_vector
 
 
 class NoopAdapter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,6 +61,8 @@ class OpenAiAdapter:
         for name in ("temperature", "top_p", "seed"):
             if (value := getattr(request, name)) is not None:
                 body[name] = value
+        if request.logprobs:
+            body["logprobs"] = True
         if request.stop:
             body["stop"] = list(request.stop)
         if request.output_schema is not None:
@@ -77,6 +80,7 @@ def _completion(answer: Answer) -> Completion:
         refusal = message.get("refusal")
         usage = _usage(body.get("usage") or {})
         model = str(body.get("model") or "")
+        confidence = _confidence(choice.get("logprobs"))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         kind = answer.headers.get("content-type", "no content-type").partition(";")[0][:60]
         message = f"the endpoint answered 200 with something that is no chat completion ({kind})"
@@ -84,7 +88,17 @@ def _completion(answer: Answer) -> Completion:
     if not isinstance(text, str):
         raise AdapterError(ErrorKind.SERVER_ERROR, "the endpoint's answer has no text", unconfirmed=True)
     refused = finish == "content_filter" or bool(refusal and not text)
-    return Completion(text, finish, usage, model, refused)
+    return Completion(text, finish, usage, model, refused, confidence)
+
+
+def _confidence(raw: Any) -> float | None:
+    """Return e to the mean log-probability of the answer's tokens; None where it is not said, or is no probability."""
+    tokens = raw.get("content") if isinstance(raw, dict) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    said = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
+    known = [value for value in said if isinstance(value, int | float) and value <= 0]
+    return math.exp(sum(known) / len(known)) if len(known) == len(tokens) else None
 
 
 def _embedding(answer: Answer, count: int) -> Embedding:

@@ -3,18 +3,18 @@
 A route's score is the mean of two cosines: of its nearest example, and of the middle of all its examples. Measured on
 CLINC150 (10 domains, 20 examples each, MiniLM) it chooses the right route for 87.8 of 100 texts that have one; the
 nearest example alone for 86.4, the mean of the nearest two for 87.4, of five for 85.2, the middle alone for 79.9
-(ADR 24).
+(ADR 27).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from headrace.schemas.calls import Examples
 from headrace.schemas.vectors import Vector
+from headrace.workers.core.rows import cosines, unit, unit_rows
 
 DIGITS = 4
 """Of a score: more would differ from machine to machine."""
@@ -32,9 +32,9 @@ class Nearness:
         counts = [len(each.texts) for each in examples]
         self._routes = [each.route for each in examples]
         self._starts = np.cumsum([0, *counts[:-1]])
-        self._rows = _unit(_matrix(vectors))
+        self._rows = unit_rows(vectors)
         middles = np.add.reduceat(self._rows, self._starts, axis=0) / np.array(counts)[:, None]
-        self._middles = _unit(middles.astype(np.float32))
+        self._middles = unit(middles.astype(np.float32))
 
     @property
     def dimensions(self) -> int:
@@ -54,28 +54,7 @@ class Nearness:
         """
         if len(vector) != self.dimensions:
             raise ValueError(f"a vector of {len(vector)} values among examples of {self.dimensions}")
-        text = _unit(_matrix([vector]))[0]
-        nearest = np.maximum.reduceat(_cosines(self._rows, text), self._starts)
-        both = (nearest + _cosines(self._middles, text)) / 2
+        text = unit_rows([vector])[0]
+        nearest = np.maximum.reduceat(cosines(self._rows, text), self._starts)
+        both = (nearest + cosines(self._middles, text)) / 2
         return dict(zip(self._routes, (round(float(score), DIGITS) for score in both), strict=True))
-
-
-def _cosines(rows: Any, text: Any) -> Any:
-    """Return the cosine of each row with the text.
-
-    By `einsum` and not ``@``: that goes over threads of its own, which on a busy machine wait for each other. 10,000
-    rows of 384 take `einsum` 0.6 ms, and 1 ms at p99; ``@`` took 0.2 to 2.5 ms, and 8 to 47 ms at p99 (load 10 on two
-    cores).
-    """
-    return np.einsum("ij,j->i", rows, text)
-
-
-def _matrix(vectors: Sequence[Vector]) -> Any:
-    joined = b"".join(vector.tobytes() for vector in vectors)
-    return np.frombuffer(joined, np.float32).reshape(len(vectors), -1)
-
-
-def _unit(rows: Any) -> Any:
-    """Return rows of length 1; one without a direction stays as it is, and near to nothing."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from headrace.schemas.codec import decode
 from headrace.schemas.errors import DecodeError
-from headrace.schemas.ids import JOB_ID
+from headrace.schemas.ids import JOB_ID, TASK_ID
 from headrace.schemas.messages import Control
 
 JOB_PREFIX = "job/"
+TASK_PREFIX = "task/"
+_OURS = {"job": JOB_ID, "task": TASK_ID}
 _OTHERS = ("pool/", "endpoint/")
 _MAX_SUBJECT = 300
 
@@ -34,10 +36,10 @@ def read_order(key: bytes | None, value: bytes | None, headers: Mapping[str, str
 def _subject(key: bytes | None) -> str:
     subject = (key or b"")[:_MAX_SUBJECT].decode("utf-8", "replace")
     kind, _, rest = subject.partition("/")
-    known = JOB_ID.fullmatch(rest) if f"{kind}/" == JOB_PREFIX else rest and f"{kind}/" in _OTHERS
+    known = _OURS[kind].fullmatch(rest) if kind in _OURS else rest and f"{kind}/" in _OTHERS
     if not known or len(key or b"") > _MAX_SUBJECT:
         raise DecodeError(
-            f"an order is about job/<id>, pool/<name> or endpoint/<id>, not {subject[:120]!r}",
+            f"an order is about job/<id>, task/<id>, pool/<name> or endpoint/<id>, not {subject[:120]!r}",
             "write the subject as the record's key",
             kind="invalid_subject",
         )

@@ -32,6 +32,8 @@ def result_text(result: Result) -> bytes:
         or has["unconfirmed"]
         or has["journalled"]
         or has["cause"]
+        or has["confidence"] is not None
+        or has["nested"] is not None
         or len(model) > MAX_NAME
         or len(finish_reason) > MAX_NAME
     ):

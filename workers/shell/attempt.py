@@ -22,16 +22,16 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
+from headrace.runtime.output import OutputSchemas, judge
 from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
+from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, LlmCall, Result, Task
+from headrace.schemas.messages import Failure, LlmCall, Result, Sensitivity, Task
 from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
-from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.journal import Entry
-from headrace.workers.core.output import OutputMismatch, OutputSchemas, SchemaInvalid
 from headrace.workers.core.result_text import result_text
 from headrace.workers.shell.payloads import Payloads, failure_of
 
@@ -63,6 +63,8 @@ class AttemptRunner:
         is_cancelled: whether a job is known to be cancelled.
         objects: opens the object store when it is first needed.
         inline_bytes: above this an output travels as a reference.
+        is_called_off: whether a single task is known not to be wanted any more.
+        public: whether the endpoint lies outside; then no confidential task is called, whoever dispatched it.
     """
 
     def __init__(
@@ -75,7 +77,10 @@ class AttemptRunner:
         is_cancelled: Callable[[str], bool],
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
+        is_called_off: Callable[[str], bool] = lambda _task_id: False,
+        public: bool = False,
     ) -> None:
+        self._public = public
         # Looked at once: isinstance of a protocol costs more than a whole echo.
         self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
         self.immediate = self._immediate is not None
@@ -83,12 +88,21 @@ class AttemptRunner:
         self._pool = pool
         self._adapter = adapter
         self._worker = worker
-        self._is_cancelled = is_cancelled
+        self._is_cancelled, self._is_called_off = is_cancelled, is_called_off
         self._payloads = Payloads(objects)
         self._inline_bytes = inline_bytes
         self._schemas = OutputSchemas()
         self._charged = pool.price.is_charged
         self.priced = pool.price.input > 0 or pool.price.output > 0
+        self.notes_first = self.priced
+        """Whether no call begins before its start is in the journal: a lost one would be made twice."""
+
+    async def start(self) -> None:
+        """Make ready what calls need; an adapter needs nothing."""
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._adapter.close()
 
     def run_now(self, task: Task) -> Ended | None:
         """Answer at once where nothing has to be waited for; None: `run` is needed."""
@@ -169,6 +183,10 @@ class AttemptRunner:
     def _refusal(self, task: Task) -> Result | None:
         if self._is_cancelled(task.job_id):
             return self.failed(task, ErrorKind.CANCELLED, "the job was cancelled before the call")
+        if self._is_called_off(task.task_id):
+            return self.failed(task, ErrorKind.CANCELLED, "its step had ended before the call")
+        if self._public and task.sensitivity is Sensitivity.CONFIDENTIAL:
+            return self.failed(task, ErrorKind.BAD_REQUEST, "the job is confidential, and this pool is public")
         if task.not_after_ms is not None and time.time() * 1_000 > task.not_after_ms:
             message = "the last moment for the call to start had passed"
             return self.failed(task, ErrorKind.DEADLINE_EXCEEDED, message)
@@ -208,19 +226,9 @@ class AttemptRunner:
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output: Any = completion.text
-        failure = None
-        if completion.refused:
-            failure = Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content")
-        elif call.output_schema is not None and truncated:
-            failure = Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
-        elif call.output_schema is not None:
-            try:
-                output = self._schemas.parse(completion.text, call.output_schema)
-            except OutputMismatch as mismatch:
-                failure = Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
-            except SchemaInvalid as invalid:
-                failure = Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
+        output, failure = judge(
+            completion.text, call.output_schema, self._schemas, truncated=truncated, refused=completion.refused
+        )
         usage = completion.usage
         cost = cost_microusd(usage, self._pool.price) if self._charged else 0
         # An answer without its count of tokens was paid, and nobody knows how much.
@@ -233,12 +241,13 @@ class AttemptRunner:
             job_id=task.job_id,
             attempt=task.attempt,
             failure=failure,
-            output=None if failure else output,
+            output=output,
             truncated=truncated,
             finish_reason=completion.finish_reason,
             usage=usage,
             cost_microusd=cost,
             model=completion.model,
+            confidence=completion.confidence if call.logprobs else None,
             endpoint=self._pool.endpoint,
             pool=self._pool_name,
             worker=self._worker,
@@ -284,6 +293,24 @@ class AttemptRunner:
 
 def _checked(model: type[Result], /, **values: Any) -> Result:
     return model(**values)
+
+
+class NoModel:
+    """Stands where the runner of calls that are none of a model has its adapter.
+
+    Args:
+        message: why there is none.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
+        del request, model, timeout_s, idempotency_key
+        raise AdapterError(ErrorKind.BAD_REQUEST, self._message)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def read_task(value: bytes | None, headers: dict[str, str]) -> Task:

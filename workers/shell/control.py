@@ -1,4 +1,4 @@
-"""Follows the `control` topic: standing orders, of which a worker obeys the cancellation of jobs.
+"""Follows the `control` topic: standing orders, of which a worker obeys the cancellation of jobs and of single tasks.
 
 Without a group, from the beginning: the topic is compacted, and a tombstone lifts an order. It is read to its end
 before intake, so that no task of a cancelled job is started because the order was not known yet.
@@ -18,7 +18,7 @@ from headrace.runtime.kafka import ClientConfig, headers_of
 from headrace.runtime.letters import Source, source_of
 from headrace.schemas.codec import header_map
 from headrace.schemas.errors import ContractError, DependencyUnavailable
-from headrace.workers.core.orders import JOB_PREFIX, read_order
+from headrace.workers.core.orders import JOB_PREFIX, TASK_PREFIX, read_order
 
 log = structlog.get_logger("headrace.control")
 
@@ -52,6 +52,7 @@ class ControlFollower:
         self._set_aside = set_aside
         self._heartbeats = heartbeats
         self._cancelled: set[str] = set()
+        self._called_off: set[str] = set()
         self._caught_up = Event()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="control", daemon=True)
@@ -59,6 +60,12 @@ class ControlFollower:
     def is_cancelled(self, job_id: str) -> bool:
         """Return whether a job is cancelled, as far as is known here."""
         return job_id in self._cancelled
+
+    def is_called_off(self, task_id: str) -> bool:
+        """Return whether a task is not wanted any more, though its job runs: a call that runs already is let run, since
+        it is paid anyway and its bill is to be known.
+        """
+        return task_id in self._called_off
 
     def start(self, timeout_s: float) -> None:
         """Follow, and return once the topic is read to its end.
@@ -107,6 +114,12 @@ class ControlFollower:
         except ContractError as problem:
             self._unreadable(source_of(message, headers), problem)
             return
+        if subject.startswith(TASK_PREFIX):
+            task_id = subject[len(TASK_PREFIX) :]
+            if order is None:
+                self._called_off.discard(task_id)
+            elif order.action == "cancel":
+                self._called_off.add(task_id)
         if not subject.startswith(JOB_PREFIX):
             return
         job_id = subject[len(JOB_PREFIX) :]

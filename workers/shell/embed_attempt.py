@@ -19,14 +19,14 @@ from typing import Any
 
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ContractError, DecodeError, ErrorKind
 from headrace.schemas.messages import EmbedCall, Examples, ObjectRef, Result, Task, Usage
 from headrace.schemas.pools import Pool
 from headrace.schemas.vectors import Vector, check_embed_call, example_problem, packed
 from headrace.workers.adapters.base import Embedder, Embedding
-from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.nearness import Nearness
-from headrace.workers.shell.attempt import AttemptRunner, since_ms
+from headrace.workers.shell.attempt import AttemptRunner, NoModel, since_ms
 
 KEPT_BYTES = 268_435_456
 """Of examples, over all workflows: sixteen times 10,000 with vectors of 384 values."""
@@ -71,18 +71,25 @@ class EmbedRunner(AttemptRunner):
         is_cancelled: Callable[[str], bool],
         objects: Callable[[], ObjectStore],
         inline_bytes: int,
+        is_called_off: Callable[[str], bool] = lambda _task_id: False,
+        public: bool = False,
     ) -> None:
         super().__init__(
             pool_name=pool_name,
             pool=pool,
-            adapter=_NoChat(),
+            adapter=NoModel("a pool that serves embeddings answers no prompts"),
             worker=worker,
             is_cancelled=is_cancelled,
             objects=objects,
             inline_bytes=inline_bytes,
+            is_called_off=is_called_off,
+            public=public,
         )
         self._embedder = embedder
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    async def close(self) -> None:
+        await self._embedder.close()
 
     async def _call_of(self, task: Task) -> tuple[EmbedCall, _Kept | None]:
         """Return a call that may be made, with its examples.
@@ -91,8 +98,8 @@ class EmbedRunner(AttemptRunner):
             AdapterError: it may not be; nothing was done.
             HeadraceError: it is not to be had.
         """
-        if task.call is not None:
-            raise AdapterError(ErrorKind.BAD_REQUEST, "a model call in a pool that serves embeddings")
+        if task.call is not None or task.tool is not None:
+            raise AdapterError(ErrorKind.BAD_REQUEST, "no call for embeddings, in a pool that serves them")
         call = task.embed
         if call is None:
             call = check_embed_call(await self._payloads.fetch(task, EmbedCall))
@@ -208,16 +215,6 @@ class EmbedRunner(AttemptRunner):
         held = sum(kept.size_bytes for kept in self._kept.values())
         while len(self._kept) > 1 and (held > KEPT_BYTES or len(self._kept) > KEPT_SETS):
             held -= self._kept.popitem(last=False)[1].size_bytes
-
-
-class _NoChat:
-    """Stands where the runner of a pool of chat models has its adapter."""
-
-    async def call(self, *_: Any, **__: Any) -> Any:
-        raise AdapterError(ErrorKind.BAD_REQUEST, "a pool that serves embeddings answers no prompts")
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -164,17 +164,19 @@ class LanePartitions:
         )
         self.assignments[opened.partition] = Assignment(opened.partition, epoch, self._lease)
         if opened.slipped:
-            start = OFFSET_BEGINNING if opened.committed is None else opened.committed
-            consumer.seek(TopicPartition(self._topic, opened.partition, start))
+            self._seek(consumer, opened)
 
     def _wake(self, consumer: Consumer, opened: Opened) -> None:
         """Have a partition fetched at once: a client that has nothing else to fetch looks again only after a second.
 
         librdkafka 2.16 tells its broker's thread of a seek, and not that a partition is read again (measured).
         """
-        start = OFFSET_BEGINNING if opened.committed is None else opened.committed
         with suppress(KafkaException):  # It does not fetch at all yet; then it begins by itself.
-            consumer.seek(TopicPartition(self._topic, opened.partition, start))
+            self._seek(consumer, opened)
+
+    def _seek(self, consumer: Consumer, opened: Opened) -> None:
+        start = OFFSET_BEGINNING if opened.committed is None else opened.committed
+        consumer.seek(TopicPartition(self._topic, opened.partition, start))
 
     def _wait_for(self, gone: list[Assignment]) -> None:
         """Wait until what runs of these has ended, or the bound is reached."""

@@ -58,9 +58,12 @@ class Payloads:
             ContractError: it is gone, or no call (a bare `HeadraceError`: the task names none).
             DependencyUnavailable: the store did not answer for all of the patience.
             ConfigError: there is no store to ask.
+            AdapterError: the call is one of a tool, which this pool has none of.
         """
         ref = task.call_ref
         if ref is None:
+            if task.tool is not None:
+                raise AdapterError(ErrorKind.BAD_REQUEST, "a tool's call in a pool of models")
             raise HeadraceError("the task has neither a call nor a reference to one")
         content = await self.read(ref)
         try:

@@ -238,12 +238,12 @@ class WorkPool:
         return task
 
     async def _begin(self, running: Running) -> None:
-        """Journal the start of a call; where calls cost money, not before that is acknowledged does the call begin.
+        """Journal a call's start; where calls cost money or change something, that is acknowledged before one begins.
 
         Raises:
             NotOurs: the partition was lost meanwhile.
         """
-        if self._runner.priced:
+        if self._runner.notes_first:
             sent_ms = clock_ms()
             await self._journal_start(running)
             if clock_ms() - sent_ms > SLOW_START_MS:
@@ -252,7 +252,7 @@ class WorkPool:
                 await asyncio.sleep(HOLD_S)
         if not running.ours:
             raise NotOurs
-        if not self._runner.priced:
+        if not self._runner.notes_first:
             self._answers.start(running)
         running.until_ms = _now_ms() + running.task.timeout_ms
         running.begun = True

@@ -1,9 +1,11 @@
 """What the provider was asked, against what was dispatched: nothing is invented, and nothing is asked twice where the
 journal could know of it (kafka-mechanics C4).
 
-A call is made again under the same attempt only where the one before it was not in the journal yet and its worker was
-gone, for good or for a while. In pools with a price no call begins before it is in the journal, so there it takes more:
-a worker that was cut off past its session while it had the start on its way, and came back a moment later.
+A worker knows of another's call if its start stood in the journal when it opened the partition. What was written
+later nobody reads: then a call is made again under the same attempt, but only where the worker of one of the two was
+gone, for good or for a while, or did not know that its group had dropped it. In pools with a price no call begins
+before it is in the journal, so there it takes more: a worker that was cut off past its session while it had the start
+on its way, and came back a moment later.
 """
 
 from __future__ import annotations
@@ -40,21 +42,21 @@ def calls(history: History) -> Iterator[str]:
 
 
 def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> bool:
-    """Return whether nobody could know of a call when it was made again.
-
-    Its start was not in the journal, and its worker was gone; or who made it again had decided to before, and stood
-    still in between.
-    """
+    """Return whether nobody could know of a call when it was made again."""
     if history.dispatched[attempt]["pool"] == OPEN:
         return any(_came_back(call) for call in (before, again))
-    if _gone(again.process, before.began_us, again.began_us):
-        return True
-    started_us = history.starts.get((*attempt, before.process.name))
-    written = started_us is not None and started_us < again.began_us
-    # A start that was on its way while its worker was cut off came after the next owner had read the journal.
-    if written and started_us is not None and not _gone(before.process, before.began_us, started_us):
+    if before.process is again.process:
         return False
-    return before.process.ended_by == "killed" or _gone(before.process, before.began_us - SESSION_US, again.began_us)
+    started_us = history.starts.get((*attempt, before.process.name))
+    opened_us = history.opened_us(again.process.name, attempt, again.began_us)
+    if started_us is not None and opened_us is not None and started_us < opened_us:
+        return False
+    return (
+        before.process.ended_by == "killed"
+        or _gone(before.process, before.began_us - SESSION_US, again.began_us)
+        or _gone(again.process, before.began_us, again.began_us)
+        or any(history.outdated(call.process.name, attempt, call.began_us) for call in (before, again))
+    )
 
 
 def _gone(process: Process, since_us: int, until_us: int) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from headrace.schemas.codec import header_map
 from tests.simulation.history import History, as_object
+from tests.simulation.signals import LETTERS
 
-EXPECTED = frozenset({"job_conflict", "unknown_job", "exhausted", "quarantined"})
+EXPECTED = frozenset({"job_conflict", "unknown_job", "exhausted", "quarantined"}) | LETTERS
 """Reasons that the workload brings about by itself."""
 
 

@@ -54,6 +54,10 @@ def lineage(history: History) -> Iterator[str]:
                 continue  # The same batch ended its job and closed it; the order to cancel stands on ``control``.
             if not isinstance(record, TaskRecord) or record.attempt != attempt:
                 yield f"{_who(each)} dispatched {task_id} attempt {attempt} and did not write it down"
+        for attempt in each.nested:
+            if attempt in asked:
+                yield f"{attempt} was submitted twice, the second time by {_who(each)}"
+            asked.add(attempt)
         for unsent in live - asked:
             yield f"{_who(each)} wrote down that {unsent} is out and did not dispatch it"
         yield from _counters(each, held)

@@ -1,8 +1,9 @@
 import pytest
 
-from headrace.orchestrator.core.acceptance import WorkflowRef, check_input, content_hash, parse_workflow_ref
+from headrace.orchestrator.core.acceptance import check_input, content_hash
 from headrace.orchestrator.core.context import prompt_lower_tokens, prompt_upper_tokens, surely_too_long
 from headrace.orchestrator.core.graph import compile_workflow
+from headrace.orchestrator.core.workflow_ref import WorkflowRef, parse_workflow_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
 from headrace.schemas.messages import ChatMessage
 

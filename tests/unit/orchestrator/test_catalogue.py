@@ -26,6 +26,13 @@ def test_the_newest_version_is_taken_where_none_is_named(tmp_path):
     assert catalogue.refs() == ("greet@2", "greet@9", "greet@10")
 
 
+def test_tests_of_workflows_are_no_workflows(tmp_path):
+    write(tmp_path, "greet.yaml")
+    for name in ("greet.tests.yaml", "greet.tests.yml"):
+        (tmp_path / name).write_text("cases: [{name: a}]\n")
+    assert load_workflows([tmp_path], pools=None).refs() == ("greet@1",)
+
+
 def test_an_unknown_workflow_is_an_error_with_a_suggestion(tmp_path):
     write(tmp_path, "greet.yaml")
     catalogue = load_workflows([tmp_path], pools=None)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.orchestrator.core import budget
+from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.record_codec import decode_record, encode_record
 from headrace.orchestrator.core.state import (
     JobHeader,
@@ -25,10 +26,19 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef, Result, Usage
 
 SPEC = JobSpec("j", "w@1", "", "h", "default", "batch", 0, "internal", 1, 1, "chars4")
-STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10, True)
 SPENT = PoolSpent(*range(2, 11), ("model",), *range(12, 18))  # type: ignore[arg-type]
 HEADER = JobHeader(
-    SPEC, Phase.CLOSING, (("s", STATE),), (("p", SPENT),), 11, 12, blocked=True, close_step=1, close_index=2
+    SPEC,
+    Phase.CLOSING,
+    (("s", STATE),),
+    (("p", SPENT),),
+    11,
+    12,
+    blocked=True,
+    close_step=1,
+    close_index=2,
+    ending=Ending("failed", None, "m", (("s", 1),)),
 )
 NOTE = AttemptNote(attempt=1, kind=ErrorKind.NETWORK, message="m", at_ms=1, pool="p", worker="w")
 OTHERS: dict[str, Any] = {

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.orchestrator.core.state import Owed, TaskEdit, TaskRecord, TaskStatus, job_key, task_key
+from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.shell.finished import CHUNK, FinishedTasks
 from headrace.orchestrator.shell.store import PartitionStore
 from headrace.schemas.errors import ErrorKind
@@ -35,6 +36,7 @@ OTHERS: dict[str, Any] = {
     "history": (AttemptNote(attempt=1, kind="timeout", message="late", at_ms=1),),
     "edit": TaskEdit("large"),
     "redrives": 1,
+    "told": Told(cost_microusd=1),
 }
 """A value of each field that a chunk has no room for."""
 

@@ -137,7 +137,7 @@ def test_all_problems_come_at_once_each_with_its_place():
         ({**llm(), "require": {"shre": 1}}, "use all, {at_least"),
         ({**llm(), "on_error": "ignore"}, "use fail, skip"),
         ({**llm(), "key": "session"}, "not yet: key 'session'"),
-        ({**llm(), "when": "{{ input.x }}"}, "not yet: 'when'"),
+        ({**llm(), "sensitivity": "public"}, "not yet: 'sensitivity'"),
         ({**llm(), "retry": {"on": ["timeout"]}}, "steps.s.retry.on: a mapping is needed"),
         (
             {**llm(), "retry": {"on": {"timeot": {"attempts": 2}}}},
@@ -152,7 +152,7 @@ def test_all_problems_come_at_once_each_with_its_place():
             {**llm(), "retry": {"on": {"auth": {"backoff_ms": 9, "max_backoff_ms": 8}}}},
             "steps.s.retry.on.auth: max_backoff_ms 8 is below backoff_ms 9",
         ),
-        ({"vote": {}}, "not yet: 'vote'"),
+        ({"agent": {}}, "not yet: 'agent'"),
         ({"llm": {"pool": "small"}}, "prompt or messages is missing"),
         ({"llm": {"pool": "small", "prompt": "a", "messages": [{"role": "user", "content": "b"}]}}, "in place of"),
         (llm("{{ item }}"), "'item' is known in the templates of for_each only"),

@@ -87,6 +87,37 @@ def test_broken_records_and_other_jobs_end_a_row_and_all_jobs_end() -> None:
     assert batch.next == {(TOPICS.results, 0): 100 + len(values)}
 
 
+def test_each_record_is_read_once_whatever_a_row_leaves_behind() -> None:
+    """A job whose answers are objects has no row; looking for one must not cost it more with each record."""
+    made, tasks = instance("a", "b", items=40)
+    objects = [(task.job_id, encode(echo(task).model_copy(update={"output": {"n": 1}}))) for task in tasks["a"]]
+    mixed = answers(tasks["b"])
+    mixed[7] = (mixed[7][0], encode(echo(tasks["b"][7]).model_copy(update={"output": {"n": 1}})))
+    take, _ = taking(made, [*objects, *mixed])
+    looked: list[int] = []
+    read_result = take._intake.result
+    take._intake.result = lambda source: looked.append(source.offset) or read_result(source)  # type: ignore[method-assign, func-returns-value]
+    made.decider._intake = take._intake
+    batch = Batch()
+    take.take(batch, 1_000, 60.0)
+    assert looked == [100 + number for number in range(80)]
+    records = made.commit(batch)
+    assert sorted((each.key or b"").decode() for each in records if each.topic == TOPICS.outcomes) == ["a", "b"]
+
+
+def test_what_was_read_ahead_is_not_taken_for_what_comes_in_its_place() -> None:
+    made, tasks = instance("a", "b")
+    objects = [(task.job_id, encode(echo(task).model_copy(update={"output": {}}))) for task in tasks["a"]]
+    take, read = taking(made, objects)
+    take.take(Batch(), 1, 60.0)
+    read._queue.clear()
+    for number, (key, value) in enumerate(answers(tasks["b"])):
+        read._queue.append(Read(Source(TOPICS.results, 0, 101 + number, key.encode(), value), 60))
+    batch = Batch()
+    take.take(batch, 1_000, 60.0)
+    assert [(each.key or b"").decode() for each in made.commit(batch) if each.topic == TOPICS.outcomes] == ["b"]
+
+
 def test_what_fails_in_a_row_is_found_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     made, tasks = instance("a")
     monkeypatch.setattr("headrace.orchestrator.core.rows.budget.settle_all", lambda *_, **__: 1 / 0)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.orchestrator.core.json_schema import SchemaInvalid, check_schema, findings
+from headrace.runtime.output import OutputMismatch, OutputSchemas
+from headrace.runtime.output import SchemaInvalid as OutputSchemaInvalid
 from headrace.schemas.schema_cost import MAX_EVALUATIONS, TooCostly, check_references, evaluations
-from headrace.workers.core.output import OutputMismatch, OutputSchemas
-from headrace.workers.core.output import SchemaInvalid as OutputSchemaInvalid
 
 
 def doubling(depth: int, word: str) -> dict[str, Any]:

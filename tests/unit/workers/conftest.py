@@ -42,7 +42,17 @@ PRICE = Price(input=1_000_000, cached_input=500_000, output=2_000_000)
 
 
 def make_runner(
-    base_url, *, store=None, cancelled=(), inline_bytes=262_144, key=None, price=PRICE, model="m", **endpoint
+    base_url,
+    *,
+    store=None,
+    cancelled=(),
+    called_off=(),
+    inline_bytes=262_144,
+    key=None,
+    price=PRICE,
+    model="m",
+    refuses_confidential=False,
+    **endpoint,
 ):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
@@ -54,6 +64,8 @@ def make_runner(
         is_cancelled=cancelled.__contains__,
         objects=lambda: store,
         inline_bytes=inline_bytes,
+        is_called_off=called_off.__contains__,
+        public=refuses_confidential,
     )
     return runner, adapter
 

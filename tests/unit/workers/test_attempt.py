@@ -12,9 +12,10 @@ from structlog.testing import capture_logs
 
 from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Task, Usage
+from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Sensitivity, Task, ToolCall, Usage
 from headrace.schemas.pools import Price
 from headrace.workers.adapters.base import Completion
+from headrace.workers.adapters.openai import _confidence
 from headrace.workers.adapters.openai_errors import failure_of
 from headrace.workers.shell.report import AttemptReport
 
@@ -198,6 +199,22 @@ def test_a_good_answer_carries_output_usage_cost_and_model(attempt):
     assert set(call.body) == {"model", "messages"}, "no sampling parameter unless it was given"
 
 
+@pytest.mark.parametrize(("said", "known"), [("confidence: 0.25,", 0.25), ("", None)])
+def test_how_sure_a_model_was_is_on_the_result_where_it_was_asked_and_the_provider_says_it(attempt, said, known):
+    script = f"rules: [{{{said} answer: 'yes and no'}}]"
+    result, provider, _ = attempt(script, make_task(call={"logprobs": True}))
+    assert result.confidence == (known if known is None else pytest.approx(known))
+    assert provider.calls[0].body["logprobs"] is True
+    assert attempt(script)[0].confidence is None
+
+
+@pytest.mark.parametrize(
+    "logprobs", [None, [], {}, {"content": None}, {"content": []}, {"content": [{"logprob": 1}]}, {"content": ["x"]}]
+)
+def test_log_probabilities_of_another_form_say_nothing(logprobs):
+    assert _confidence(logprobs) is None
+
+
 def test_what_was_given_is_sent_and_the_limit_has_the_servers_own_name(attempt):
     call = {"max_output_tokens": 9, "temperature": 0.5, "seed": 3, "stop": ("x",), "output_schema": SCHEMA}
     _, provider, _ = attempt("{}", make_task(call=call), output_tokens_field="max_tokens", extra_body={"top_k": 1})
@@ -244,6 +261,12 @@ def test_a_schema_that_refers_to_the_network_is_refused_without_asking_the_netwo
 def test_a_truncated_text_is_a_success_that_says_so(attempt):
     result, _, _ = attempt("faults: [{kind: truncated}]")
     assert (result.failure, result.truncated, result.output) == (None, True, "he")
+
+
+def test_a_task_that_was_called_off_is_answered_without_a_call(attempt):
+    result, _, called = attempt("{}", called_off=["j/s/0"])
+    assert (result.failure.kind, result.unconfirmed, called) == (ErrorKind.CANCELLED, False, False)
+    assert attempt("{}", called_off=["j/s/1"])[2]
 
 
 @pytest.mark.parametrize(
@@ -320,3 +343,24 @@ def test_an_attempt_leaves_one_canonical_line_with_ids_and_without_prompts(attem
     assert (line["job_id"], line["task_id"], line["attempt"], line["lane"]) == ("j", "j/s/0", 1, Lane.BATCH.value)
     assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert "private" not in str(line)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_nothing_confidential_reaches_a_public_endpoint_whoever_dispatched_it(public):
+    async def main():
+        async with served("{}") as (provider, base_url):
+            runner, adapter = make_runner(base_url, refuses_confidential=public)
+            ended = await runner.run(make_task(sensitivity=Sensitivity.CONFIDENTIAL), begin)
+            await adapter.close()
+            return ended.result.failure, len(provider.calls)
+
+    failure, calls = asyncio.run(main())
+    assert calls == (0 if public else 1)
+    assert (failure is None) is not public
+    assert not public or failure.kind is ErrorKind.BAD_REQUEST
+
+
+def test_a_tools_call_in_a_pool_of_models_is_refused(attempt):
+    task = make_task(tool=ToolCall(tool="t", arguments={})).model_copy(update={"call": None})
+    result, _, called = attempt("{}", task)
+    assert (result.failure.kind, called, result.unconfirmed) == (ErrorKind.BAD_REQUEST, False, False)

@@ -13,7 +13,7 @@ from headrace.schemas.messages import ChatMessage, EmbedCall, Examples, Lane, Ll
 from headrace.schemas.pools import Endpoint, Pool, Price
 from headrace.schemas.vectors import unpacked
 from headrace.workers.adapters.base import AdapterConfig, Embedding, open_embedder
-from headrace.workers.adapters.hashed import hashed_vector
+from headrace.workers.adapters.hashed_words import hashed_vector
 from headrace.workers.shell.embed_attempt import EmbedRunner
 from tests.unit.workers.conftest import begin, served
 

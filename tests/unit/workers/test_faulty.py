@@ -11,8 +11,9 @@ import jsonschema_rs
 import pytest
 
 from headrace.schemas.errors import ConfigError
+from headrace.schemas.schema_sample import json_for
 from headrace.workers.adapters.faulty.provider import ScriptedProvider
-from headrace.workers.adapters.faulty.script import json_for, parse_script
+from headrace.workers.adapters.faulty.script import parse_script
 from headrace.workers.http import HttpClient
 from tests.unit.workers.conftest import served
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from headrace.schemas.cost import cost_microusd
 from headrace.schemas.messages import Usage
 from headrace.schemas.pools import Price
-from headrace.workers.core.cost import cost_microusd
 from headrace.workers.core.limits import BufferGate, Intake
 
 

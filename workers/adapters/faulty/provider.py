@@ -181,11 +181,12 @@ class ScriptedProvider:
         if texts is not None:
             return fault, embedded(fault, texts, body, delay_s)
         if self._recorded is None:
-            return fault, answered(fault, Said(text_of(rule, groups, body, random)), body, prompt, delay_s)
-        said = self._recorded.find(str(body.get("model", "")), prompt, wants_json=wants_json(body))
-        if isinstance(said, str):
-            return None, error(404, type="invalid_request_error", code="not_recorded", message=said)
-        return fault, answered(fault, said, body, prompt, delay_s)
+            said = Said(text_of(rule, groups, body, random), confidence=rule.confidence)
+            return fault, answered(fault, said, body, prompt, delay_s)
+        found_answer = self._recorded.find(str(body.get("model", "")), prompt, wants_json=wants_json(body))
+        if isinstance(found_answer, str):
+            return None, error(404, type="invalid_request_error", code="not_recorded", message=found_answer)
+        return fault, answered(fault, found_answer, body, prompt, delay_s)
 
 
 def _line(call: Call) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal, NamedTuple
 
+from headrace.schemas.schema_sample import json_for
 from headrace.schemas.vectors import packed
-from headrace.workers.adapters.faulty.script import Fault, Rule, json_for
-from headrace.workers.adapters.hashed import hashed_vector
+from headrace.workers.adapters.faulty.script import Fault, Rule
+from headrace.workers.adapters.hashed_words import hashed_vector
 
 TOKEN_CHARS = 4
 
@@ -22,6 +24,8 @@ class Said(NamedTuple):
     finish: str = "stop"
     billed: tuple[int, int] | None = None
     """Tokens of the prompt and of the answer; None: counted by their characters."""
+    confidence: float | None = None
+    """The probability of each of its tokens, told where a request asks for it."""
 
 
 @dataclass(slots=True)
@@ -152,11 +156,15 @@ def _scripted_error(fault: Fault, delay_s: float) -> Reply:
 def _completion(said: Said, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
     billed = said.billed or (len(prompt) // TOKEN_CHARS + 1, len(said.text) // TOKEN_CHARS + 1)
     message = {"role": "assistant", "content": said.text}
+    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": said.finish}
+    if said.confidence is not None and body.get("logprobs"):
+        token = {"token": "x", "logprob": math.log(said.confidence), "bytes": None, "top_logprobs": []}
+        choice["logprobs"] = {"content": [token] * billed[1]}
     answer = {
         "id": "chatcmpl-scripted",
         "object": "chat.completion",
         "model": body.get("model") or "scripted",
-        "choices": [{"index": 0, "message": message, "finish_reason": said.finish}],
+        "choices": [choice],
         "usage": {"prompt_tokens": billed[0], "completion_tokens": billed[1], "total_tokens": sum(billed)},
     }
     return Reply(200, json.dumps(answer).encode(), delay_s=delay_s, billed=billed)

@@ -1,4 +1,8 @@
-"""Whether an answer is what the step asked for. Pure."""
+"""What an answer is worth: whether it is what the step asked for. Pure.
+
+Workers judge with this what providers answer, and ``headrace workflow test`` what a script answers: so a test cannot
+pass on an answer that a worker would refuse.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from typing import Any, Never
 import jsonschema_rs
 
 from headrace.schemas.codec import canonical_json
+from headrace.schemas.errors import ErrorKind
+from headrace.schemas.messages import Failure
 from headrace.schemas.schema_cost import TooCostly, check_references, evaluations, first_findings
 
 MAX_MESSAGE = 300
@@ -80,6 +86,32 @@ class OutputSchemas:
         if len(self._compiled) > MAX_CACHED:
             self._compiled.popitem(last=False)
         return found
+
+
+def judge(
+    text: str, schema: dict[str, Any] | None, schemas: OutputSchemas, *, truncated: bool, refused: bool
+) -> tuple[Any, Failure | None]:
+    """Return the output that a model's answer makes, or why it makes none.
+
+    Args:
+        text: the answer.
+        schema: what it must hold, where the step says so.
+        schemas: compiled schemas, kept by the caller.
+        truncated: whether it ended at ``max_output_tokens``.
+        refused: whether the provider refused the content.
+    """
+    if refused:
+        return None, Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content")
+    if schema is None:
+        return text, None
+    if truncated:
+        return None, Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
+    try:
+        return schemas.parse(text, schema), None
+    except OutputMismatch as mismatch:
+        return None, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
+    except SchemaInvalid as invalid:
+        return None, Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
 
 
 def _mismatch(checked: _Checked, value: Any, count: int) -> OutputMismatch:

@@ -1,0 +1,202 @@
+"""Plays one job through the pure core, in virtual time and in this process: no Kafka, no threads, no waiting. Pure.
+
+The real `machine.step` and the real dispatch window decide; what is outside of them is here: records in a dict, a
+queue of what happens when, and the order of what happens at the same time, drawn from the seed. The driver knows no
+kind of step: it sees tasks go out, asks for their results, and fires the timers that records carry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from headrace.orchestrator.core.acceptance import submission_hash
+from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitEvent, EmitOutcome, StoreObject
+from headrace.orchestrator.core.events import (
+    CancelRequested,
+    DispatchGranted,
+    Event,
+    JobSubmitted,
+    TaskFailed,
+    TaskSucceeded,
+    TimerFired,
+)
+from headrace.orchestrator.core.machine import standing, step
+from headrace.orchestrator.core.state import StateRecord
+from headrace.orchestrator.core.view import Environment, JobMemo, JobView
+from headrace.orchestrator.core.window import DispatchWindow
+from headrace.schemas.errors import ContractError
+from headrace.schemas.messages import Event as Announced
+from headrace.schemas.messages import ObjectRef, Outcome, Result, Submission, Task
+
+START_MS = 1_767_225_600_000
+"""When virtual time begins: 2026-01-01, midnight UTC. Always the same, so that events are."""
+JOB_ID = "test"
+MAX_HAPPENINGS = 1_000_000
+WINDOW = 4_096
+"""Most tasks of a pool and lane that are out; the orchestrator's own default."""
+DEAL_AT_MOST = 10_000
+
+
+class Draws:
+    """Numbers drawn from a seed, each by a name of its own: what else is drawn, and when, changes none of them."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def draw(self, name: str) -> float:
+        """Return a number in [0, 1)."""
+        digest = sha256(f"{self._seed}/{name}".encode()).digest()
+        return int.from_bytes(digest[:6]) / (1 << 48)
+
+
+class Answered(NamedTuple):
+    """What a call comes to."""
+
+    result: Result
+    takes_ms: int
+
+
+Answer = Callable[[Task], Answered]
+
+
+@dataclass(slots=True)
+class Played:
+    """What became of a job."""
+
+    outcome: Outcome | None = None
+    """None where the job stands still."""
+    events: list[Announced] = field(default_factory=list)
+    """In the order in which they were announced."""
+    calls: list[Task] = field(default_factory=list)
+    """Every attempt that went out, in its order."""
+    ended_ms: int = START_MS
+    stuck: str = ""
+    """Why there is no outcome."""
+
+
+class Objects:
+    """The object store, in memory."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+
+    def put(self, ref: ObjectRef, data: bytes) -> None:
+        """Keep content."""
+        self._data[ref.key] = data
+
+    def load(self, ref: ObjectRef) -> bytes:
+        """Return content.
+
+        Raises:
+            ContractError: it is not there.
+        """
+        if ref.key not in self._data:
+            raise ContractError(f"object {ref.key} is not in the store of this test", kind="gone")
+        return self._data[ref.key]
+
+
+class Driver:
+    """Plays one job.
+
+    Args:
+        environment: its `load` is that of `objects`.
+        objects: takes what decisions store.
+        answer: what becomes of a call; asked once for each attempt, when it goes out.
+        draws: what is random.
+    """
+
+    def __init__(self, environment: Environment, objects: Objects, answer: Answer, draws: Draws) -> None:
+        self._objects = objects
+        self._answer = answer
+        self._draws = draws
+        self._records: dict[str, StateRecord] = {}
+        self._view = JobView(JOB_ID, 0, self._records.get, JobMemo(), environment)
+        self._window = DispatchWindow(WINDOW)
+        self._now_ms = START_MS
+        self._queue: list[tuple[int, float, int, Event]] = []
+        self._pushed = 0
+        self._played = Played()
+
+    def play(self, submission: Submission, *, cancel_after_ms: int | None = None) -> Played:
+        """Submit the job and go on until its outcome, or until nothing can happen any more."""
+        played = self._played
+        if cancel_after_ms is not None:
+            self._push(START_MS + cancel_after_ms, "cancel", CancelRequested(START_MS + cancel_after_ms))
+        self._take(JobSubmitted(submission, submission_hash(submission), START_MS))
+        for _ in range(MAX_HAPPENINGS):
+            self._deal()
+            if played.outcome is not None:
+                return played
+            if not self._queue:
+                played.stuck = "nothing is out, nothing waits, and the job has not ended"
+                return played
+            at_ms, _, _, event = heappop(self._queue)
+            if not isinstance(event, TimerFired) or self._is_due(event.key, at_ms):
+                self._now_ms = max(self._now_ms, at_ms)
+                self._take(event)
+        played.stuck = f"the job has not ended after {MAX_HAPPENINGS:,} events"
+        return played
+
+    def output(self) -> Any:
+        """Return the output, also where it lies in the object store."""
+        outcome = self._played.outcome
+        if outcome is None or outcome.output_ref is None:
+            return None if outcome is None else outcome.output
+        return json.loads(self._objects.load(outcome.output_ref))
+
+    def _is_due(self, key: str, at_ms: int) -> bool:
+        """Whether a timer is still that of its record: a retry that went out has none."""
+        return getattr(self._records.get(key), "due_ms", None) == at_ms
+
+    def _deal(self) -> None:
+        while self._played.outcome is None and (grants := self._window.deal(DEAL_AT_MOST)):
+            for grant in grants:
+                if self._played.outcome is None:  # A grant before this one may have ended the job.
+                    self._take(DispatchGranted(grant.step, grant.count))
+
+    def _take(self, event: Event) -> None:
+        """Let the core decide, and do what it decided."""
+        decision = step(self._view, event, self._now_ms)
+        for key, record in decision.changes.items():
+            if record is None:
+                self._records.pop(key, None)
+                continue
+            self._records[key] = record
+            due_ms = getattr(record, "due_ms", None)
+            if due_ms is not None and not key.startswith("marker/"):
+                self._push(due_ms, key, TimerFired(key))
+        for effect in decision.effects:
+            self._do(effect)
+        self._window.update(JOB_ID, standing(self._view))
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case DispatchTask(task=task):
+                self._send(task)
+            case EmitEvent(event=event):
+                self._played.events.append(event)
+            case EmitOutcome(value=value):
+                self._played.outcome = Outcome.model_validate_json(value)
+                self._played.ended_ms = self._now_ms
+            case StoreObject(ref=ref, data=data):
+                self._objects.put(ref, data)
+            case _:
+                pass  # Dead letters and orders to workers say nothing that the outcome and the events do not.
+
+    def _send(self, task: Task) -> None:
+        self._played.calls.append(task)
+        answered = self._answer(task)
+        name = f"{task.task_id}/{task.attempt}"
+        result = answered.result
+        jitter = self._draws.draw(f"jitter/{name}")
+        event: Event = TaskFailed(result, jitter) if result.failure else TaskSucceeded(result)
+        self._push(self._now_ms + answered.takes_ms, name, event)
+
+    def _push(self, at_ms: int, name: str, event: Event) -> None:
+        self._pushed += 1
+        heappush(self._queue, (at_ms, self._draws.draw(f"order/{name}"), self._pushed, event))

@@ -1,0 +1,53 @@
+"""``route`` of a document."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
+from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.problems import suggestion
+from headrace.orchestrator.core.script_compilers.answer import answer_schema
+from headrace.orchestrator.core.scripts.plans import UNSURE, RoutePlan, Rule
+from headrace.schemas.workflow_patterns import ClassifierSpec, RouteSpec
+
+
+def route(calls: CallCompiler, path: str, spec: RouteSpec) -> tuple[RoutePlan, Needs]:
+    """Return the plan of a route, and the steps that it refers to."""
+    needs: Needs = ()
+    branches: dict[str, LlmPlan | None] = {}
+    for name, branch in spec.to.items():
+        branches[name] = None
+        if branch.llm is not None:
+            branches[name], more = calls.llm(f"{path}.to.{name}.llm", branch.llm)
+            needs += more
+    for at, rule in enumerate(spec.rules):
+        needs += calls.condition(f"{path}.rules.{at}.when", rule.when)
+        _branch(calls, f"{path}.rules.{at}.to", rule.to, spec)
+    _branch(calls, f"{path}.otherwise", spec.otherwise, spec)
+    classifier: LlmPlan | None = None
+    labels: dict[str, str] = {}
+    if spec.classifier is not None:
+        classifier, labels, more = _classifier(calls, f"{path}.classifier", spec.classifier, spec)
+        needs += more
+    at_least = spec.classifier.at_least if spec.classifier is not None else None
+    rules = tuple(Rule(rule.when, rule.to) for rule in spec.rules)
+    return RoutePlan(branches, spec.otherwise, rules, classifier, labels, at_least), needs
+
+
+def _branch(calls: CallCompiler, path: str, name: str, spec: RouteSpec) -> None:
+    if name not in spec.to:
+        calls.scope.problems.add(path, f"unknown branch {name[:80]!r}{suggestion(name, spec.to)}")
+
+
+def _classifier(
+    calls: CallCompiler, path: str, spec: ClassifierSpec, route: RouteSpec
+) -> tuple[LlmPlan, dict[str, str], Needs]:
+    if spec.output is not None:
+        calls.scope.problems.add(f"{path}.output", "a classifier's answer is the name of a branch: leave output out")
+    for name in spec.labels:
+        _branch(calls, f"{path}.labels", name, route)
+    labels = dict(spec.labels) or dict.fromkeys(route.to, "")
+    plan, needs = calls.llm(path, spec, ("labels",))
+    schema = answer_schema(to={"type": "string", "enum": list(dict.fromkeys([*labels, UNSURE]))})
+    return replace(plan, output_schema=schema, logprobs=spec.at_least is not None), labels, needs
