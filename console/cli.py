@@ -52,6 +52,7 @@ def root(
 
 
 HEAVY = {
+    "examples": ("Run what shows the patterns, with its checks.", "On this machine"),
     "model": ("Serve open-weights models on this machine.", "On this machine"),
     "workflow": ("Check, test and show workflows.", "Operate"),
 }

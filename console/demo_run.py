@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from headrace.console.client import HeadraceClient
@@ -32,7 +31,7 @@ from headrace.runtime.local_kafka_state import status
 from headrace.runtime.local_model import bundled_small_model, resolve_model, server_available
 from headrace.runtime.settings import Settings
 from headrace.runtime.supervisor import ProcessSpec, Supervisor
-from headrace.runtime.topic_plan import apply
+from headrace.runtime.topic_plan import apply, delete_topics
 from headrace.schemas.errors import ConfigError, HeadraceError
 from headrace.schemas.messages import Outcome
 
@@ -162,7 +161,7 @@ def _deployment(settings: Settings, options: DemoOptions, say: Say) -> Iterator[
         mine = _own_settings(settings, broker, folder, answerers)
         admin = wait_for_broker(mine)
         if broker.choice.kind == "local":
-            _delete_topics(admin, PREFIX)
+            delete_topics(admin, PREFIX)
         if not options.keep:
             held.callback(_clean_up, admin, mine, broker)
         apply(admin, mine, WORKERS)
@@ -251,13 +250,4 @@ def _model_seconds(outcome: Outcome) -> float:
 def _clean_up(admin: AdminClient, settings: Settings, broker: Broker) -> None:
     """Remove the topics; on a broker that ends with the demo the next run does it, while nobody waits."""
     if broker.choice.kind not in ("local", "docker"):
-        _delete_topics(admin, settings.topics.prefix)
-
-
-def _delete_topics(admin: AdminClient, prefix: str) -> None:
-    try:
-        names = [name for name in admin.list_topics(timeout=10.0).topics if name.startswith(prefix)]
-        for future in (admin.delete_topics(names) if names else {}).values():
-            future.result()
-    except KafkaException:
-        return  # Tidiness; the prefix is never used again.
+        delete_topics(admin, settings.topics.prefix)

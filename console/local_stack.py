@@ -98,8 +98,9 @@ class LocalStack:
 
     def _services(self, settings: Settings, pools: PoolsFile) -> Iterator[ProcessSpec]:
         folders = self._workflows or list(settings.orchestrator.workflows)
-        if not folders:  # The workflows alone: beside them lies the pools file, which is none.
-            folders = sorted(self._held.enter_context(as_file(files("headrace.examples"))).glob("*/workflow.yaml"))
+        if not folders:  # Of the examples those that need no pools of their own.
+            found = sorted(self._held.enter_context(as_file(files("headrace.examples"))).glob("*/workflow.yaml"))
+            folders = [path for path in found if not path.with_name("pools.yaml").exists()]
         for number in range(1, self._size.orchestrators + 1):
             yield orchestrator_spec(settings, number, workflows=folders, max_restarts=_RESTARTS)
         for pool in pools.pools:

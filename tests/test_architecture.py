@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("schemas", "runtime", "orchestrator", "workers", "console")
+FOLDERS = ("schemas", "runtime", "orchestrator", "workers", "console", "examples")
 MAX_LINES = 400
 LONGER: dict[str, int] = {}
 
@@ -58,6 +58,12 @@ LAYERS = (
         "console",
         ("console", "runtime", "schemas", "orchestrator.core"),
         "start services as processes (python -m headrace.orchestrator, python -m headrace.workers)",
+    ),
+    Layer("console.commands.examples", ("console", "examples", "runtime", "schemas"), "other commands need no example"),
+    Layer(
+        "examples",
+        ("examples", "console", "runtime", "schemas"),
+        "an example uses Headrace as everybody does: through its client, its topics and its processes",
     ),
 )
 

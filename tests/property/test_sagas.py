@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.orchestrator.core.events import CancelRequested, TaskFailed, TaskLost, TaskSucceeded
@@ -82,6 +82,7 @@ def live(seed: int, share: float, *, forgetful: bool = False) -> tuple[World, Se
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 1_000_000), st.sampled_from([0.0, 0.2, 0.5]))
+@example(59_953, 0.5)  # Skipped on error, and a compensation failed.
 def test_everything_is_done_or_what_was_done_is_undone_once(seed: int, share: float) -> None:
     world, services, document = live(seed, share)
     outcome = world.outcome("j")
@@ -94,6 +95,10 @@ def test_everything_is_done_or_what_was_done_is_undone_once(seed: int, share: fl
         assert [each for each in done if each.startswith("do")] == names
         assert not [each for each in done if each.startswith("undo")]
         return
+    pattern = outcome.receipt.steps["s"].pattern
+    uncompensated = pattern is not None and pattern.uncompensated
+    if uncompensated and outcome.status is not JobStatus.SUCCEEDED:  # Where it is skipped, the receipt alone says it.
+        assert "compensation failed" in outcome.message
     answered = {f"j/s/{number}" for number in range(len(entries))}
     failed = {item.task_id for item in outcome.failed_items}
     for number, entry in enumerate(entries):
@@ -103,7 +108,7 @@ def test_everything_is_done_or_what_was_done_is_undone_once(seed: int, share: fl
         if task_id in failed:
             continue  # Nobody told that it was done: it failed for good, and its message says so.
         undone = UNDO[number] in done
-        assert undone or "compensation failed" in outcome.message, (entry["name"], outcome.message)
+        assert undone or uncompensated, (entry["name"], outcome.message)
 
 
 @settings(max_examples=100, deadline=None)
