@@ -29,7 +29,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     ),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
-    "route": ("semantic",),
     "branch": ("tool", "workflow"),
     "allowed": ("tool", "workflow"),
 }

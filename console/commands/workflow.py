@@ -94,8 +94,8 @@ def tree_of(graph: Graph) -> Tree:
     for step in graph.steps:
         needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
         branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
-        if step.calls:
-            pools = ", ".join(dict.fromkeys(call.pool for call in step.calls))
+        if step.model_pools:
+            pools = ", ".join(step.model_pools)
             branch.add(Text(f"pool {pools}, template {step.template_hash}", style="dim"))
     tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
     return tree
@@ -120,7 +120,7 @@ def describe(step: Step) -> str:
     if step.wait is not None:
         return f"wait for signal {step.wait.signal}"
     if step.script is not None:
-        return f"{step.kind} over {', '.join(dict.fromkeys(call.pool for call in step.calls)) or 'names'}"
+        return f"{step.kind} over {', '.join(step.model_pools) or 'names'}"
     source = (step.source.step or "an expression") if step.source else ""
     if step.reducer is not None:
         return f"reduce {source} with {step.reducer}"

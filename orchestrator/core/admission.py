@@ -92,10 +92,7 @@ def _check_pools(submission: Submission, graph: Graph, environment: Environment)
     if submission.sensitivity is not Sensitivity.CONFIDENTIAL:
         return None
     public = [
-        f"{step.name} ({call.pool})"
-        for step in graph.steps
-        for call in step.calls
-        if call.pool in environment.public_pools
+        f"{step.name} ({pool})" for step in graph.steps for pool in step.model_pools if pool in environment.public_pools
     ]
     public += [f"{step.name} (tool {tool.name})" for step in graph.steps for tool in step.tools if tool.public]
     if not public:

@@ -18,11 +18,8 @@ from headrace.orchestrator.core.context import TOKENS_PER_MESSAGE
 from headrace.schemas.messages import EmbedCall, Examples
 from headrace.schemas.pools import Pool
 from headrace.schemas.vectors import MAX_TEXT_CHARS
+from headrace.schemas.workflow_patterns import AT_LEAST, MARGIN
 
-AT_LEAST = 0.3
-"""The least score. Of CLINC150's texts that belong to no route, nine of ten are turned away with both defaults."""
-MARGIN = 0.03
-"""What the best route must have over the next."""
 DIGITS = 4
 """Of scores and margins, as the worker writes them."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.semantic import SemanticPlan
 from headrace.orchestrator.core.state import TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import RetryRules, Step
 from headrace.orchestrator.core.told import Told
@@ -36,6 +37,8 @@ class Call:
     """How it is tried again; None: as the step says."""
     tool: ToolPlan | None = None
     """The call of a tool, where it is one."""
+    semantic: SemanticPlan | None = None
+    """The comparison with examples, where it is one."""
     compulsory: bool = False
     """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
 
@@ -44,6 +47,8 @@ class Call:
         """The pool whose workers make it."""
         if self.tool is not None:
             return self.tool.pool
+        if self.semantic is not None:
+            return self.semantic.pool
         assert self.llm is not None, "a call is of a model or of a tool"
         return self.llm.pool
 
