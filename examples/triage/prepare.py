@@ -1,7 +1,8 @@
-"""Draw the examples and the requests: ``python -m examples.triage.prepare CLINC150.parquet`` (needs pyarrow).
+"""Draw the examples and the requests: ``python -m headrace.examples.triage.prepare CLINC150.parquet`` (needs pyarrow).
 
 The file has the columns text, intent, domain and orig_split of clinc/oos-eval. Examples come from its training rows,
-requests from its test rows; its validation rows are what `measure --tune` looks at. Nothing was chosen by its result.
+requests from its test rows; its validation rows are what `benchmarks/routing.py` looks at. Nothing was chosen by its
+result.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from random import Random
 from typing import Any
 
 HERE = Path(__file__).parent
+BEGIN, END = "# drawn: begin", "# drawn: end"
+"""Of the examples in `workflow.yaml`."""
 SEED = 5
 EXAMPLES = 20
 """A domain; each of its fifteen intents has one at least, as one would write them."""
@@ -63,10 +66,24 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def with_examples(workflow: str, examples: Mapping[str, Sequence[str]]) -> str:
+    """Return the workflow's text with other examples between its marks."""
+    before, _, rest = workflow.partition(BEGIN)
+    lines = [
+        line
+        for domain, texts in examples.items()
+        for line in (f"{domain}:", *(f"  - {json.dumps(text, ensure_ascii=False)}" for text in texts))
+    ]
+    indent = " " * (len(before) - before.rfind("\n") - 1)
+    drawn = "".join(f"{indent}{line}\n" for line in lines)
+    return f"{before}{BEGIN}\n{drawn}{indent}{END}{rest.partition(END)[2]}"
+
+
 def main() -> None:
     examples, requests = draw(read(Path(sys.argv[1])))
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in requests)
-    (HERE / "examples.json").write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    workflow = HERE / "workflow.yaml"
+    workflow.write_text(with_examples(workflow.read_text(encoding="utf-8"), examples), encoding="utf-8")
     (HERE / "input" / "requests.json").write_text(f'{{"requests": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
