@@ -240,6 +240,17 @@ class JobFields(_Closed):
     """Free labels."""
 
 
+class SignalSpec(_Closed):
+    """A signal that comes in while the job runs."""
+
+    name: str = Field(min_length=1, max_length=200)
+    """As the step that waits for it names it."""
+    payload: Any = None
+    """What it brings."""
+    after_ms: int = Field(default=0, ge=0, le=31_536_000_000)
+    """When it comes, in virtual time from the submission."""
+
+
 class CaseSpec(_Closed):
     """One job and what must come of it."""
 
@@ -254,6 +265,8 @@ class CaseSpec(_Closed):
     answers: tuple[RuleSpec, ...] = Field(default=(), max_length=10_000)
     """What calls are answered; a call that no rule fits is answered with its last message, or with a value that holds
     its schema."""
+    signals: tuple[SignalSpec, ...] = Field(default=(), max_length=1_000)
+    """What steps that wait are told."""
     cancel_after_ms: int | None = Field(default=None, ge=0, le=31_536_000_000)
     """The job is cancelled after so much virtual time."""
     expect: ExpectSpec = ExpectSpec()
@@ -268,6 +281,8 @@ class WorkflowTests(_Closed):
     pools: str | None = Field(default=None, min_length=1, max_length=1_000)
     """The pools file with prices, from the test file's folder; missing: every pool that is named is there and costs
     nothing."""
+    nested: tuple[str, ...] = Field(default=(), max_length=200)
+    """Files of the workflows that this one nests, from the test file's folder."""
     answers: tuple[RuleSpec, ...] = Field(default=(), max_length=10_000)
     """Rules for all cases, after each case's own."""
     cases: tuple[CaseSpec, ...] = Field(min_length=1, max_length=MAX_CASES)

@@ -15,9 +15,10 @@ from rich.tree import Tree
 
 from headrace.console.commands.workflow_test import run_cases
 from headrace.console.graph_svg import svg_of
+from headrace.console.step_words import describe
 from headrace.console.testing.files import is_tests, load_tests, tests_beside
 from headrace.orchestrator.core.catalogue import FileProblem, check_text
-from headrace.orchestrator.core.graph import Graph, Step
+from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.workflow_text import MAX_TEXT_BYTES
 from headrace.schemas.errors import ConfigError, Problem
 from headrace.schemas.pools import PoolsFile
@@ -110,30 +111,6 @@ def mermaid_of(graph: Graph) -> str:
     lines.append('  output_(["output"])')
     lines += [f"  s_{need} --> output_" for need in graph.output_needs] or ["  input_ --> output_"]
     return "\n".join(lines)
-
-
-def describe(step: Step) -> str:
-    """Return what a step does, in a few words."""
-    if step.split is not None:
-        size = f" of {step.split.size}" if step.split.size else ""
-        return f"split by {step.split.by}{size}"
-    if step.wait is not None:
-        return f"wait for signal {step.wait.signal}"
-    if step.script is not None:
-        return f"{step.kind} over {', '.join(step.model_pools) or 'names'}"
-    source = (step.source.step or "an expression") if step.source else ""
-    if step.reducer is not None:
-        return f"reduce {source} with {step.reducer}"
-    if step.nested is not None:
-        over = f"for_each {source}: " if step.source is not None else ""
-        return f"{over}workflow {step.nested.ref}"
-    if step.tool is not None:
-        return f"for_each {source}: tool {step.tool.name}" if step.source is not None else f"tool {step.tool.name}"
-    pool = step.llm.pool if step.llm else ""
-    if step.source is None:
-        return f"llm on {pool}"
-    fan_in = f", {step.fan_in} at a time" if step.kind == "reduce" else ""
-    return f"{step.kind} {source}{fan_in}: llm on {pool}"
 
 
 def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[FileProblem]]:

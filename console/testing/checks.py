@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.json_schema import SchemaInvalid, check_schema
 from headrace.orchestrator.core.problems import Problems, suggestion
 from headrace.schemas.calls import Result
@@ -21,13 +20,16 @@ _SCRIPTABLE = tuple(
 )
 
 
-def check_tests(tests: WorkflowTests, graph: Graph, pools: Mapping[str, Pool] | None, problems: Problems) -> None:
+def check_tests(
+    tests: WorkflowTests, steps: Sequence[str], pools: Mapping[str, Pool] | None, problems: Problems
+) -> None:
     """Note every problem of a test file against its workflow.
 
     Args:
+        steps: of the workflow and of those that it nests.
         pools: the pools there are; None where there is no pools file: names of pools are not checked then.
     """
-    check = _Check(tuple(step.name for step in graph.steps), pools, problems)
+    check = _Check(tuple(dict.fromkeys(steps)), pools, problems)
     check.rules("answers", tests.answers)
     names: dict[str, int] = {}
     for number, case in enumerate(tests.cases):

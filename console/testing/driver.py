@@ -1,4 +1,4 @@
-"""Plays one job through the pure core, in virtual time and in this process: no Kafka, no threads, no waiting. Pure.
+"""Plays one job, and those that it nests, through the pure core: in virtual time, without Kafka and waiting. Pure.
 
 The real `machine.step` and the real dispatch window decide; what is outside of them is here: records in a dict, a
 queue of what happens when, and the order of what happens at the same time, drawn from the seed. The driver knows no
@@ -8,19 +8,28 @@ kind of step: it sees tasks go out, asks for their results, and fires the timers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from headrace.orchestrator.core.acceptance import submission_hash
-from headrace.orchestrator.core.effects import DispatchTask, Effect, EmitEvent, EmitOutcome, StoreObject
+from headrace.orchestrator.core.effects import (
+    AnswerParent,
+    DispatchTask,
+    Effect,
+    EmitEvent,
+    EmitOutcome,
+    StoreObject,
+    SubmitNested,
+)
 from headrace.orchestrator.core.events import (
     CancelRequested,
     DispatchGranted,
     Event,
     JobSubmitted,
+    Signalled,
     TaskFailed,
     TaskSucceeded,
     TimerFired,
@@ -115,19 +124,34 @@ class Driver:
         self._answer = answer
         self._draws = draws
         self._records: dict[str, StateRecord] = {}
-        self._view = JobView(JOB_ID, 0, self._records.get, JobMemo(), environment)
+        self._environment = environment
+        self._views: dict[str, JobView] = {}
         self._window = DispatchWindow(WINDOW)
         self._now_ms = START_MS
-        self._queue: list[tuple[int, float, int, Event]] = []
+        self._queue: list[tuple[int, float, int, str, Event]] = []
         self._pushed = 0
         self._played = Played()
 
-    def play(self, submission: Submission, *, cancel_after_ms: int | None = None) -> Played:
-        """Submit the job and go on until its outcome, or until nothing can happen any more."""
+    def play(
+        self,
+        submission: Submission,
+        *,
+        cancel_after_ms: int | None = None,
+        signals: Iterable[tuple[int, Signalled]] = (),
+    ) -> Played:
+        """Submit the job and go on until its outcome, or until nothing can happen any more.
+
+        Args:
+            submission: the job's, under `JOB_ID`.
+            cancel_after_ms: when it is cancelled.
+            signals: what it is told, and when.
+        """
         played = self._played
         if cancel_after_ms is not None:
-            self._push(START_MS + cancel_after_ms, "cancel", CancelRequested(START_MS + cancel_after_ms))
-        self._take(JobSubmitted(submission, submission_hash(submission), START_MS))
+            self._push(START_MS + cancel_after_ms, "cancel", JOB_ID, CancelRequested(START_MS + cancel_after_ms))
+        for number, (after_ms, signal) in enumerate(signals):
+            self._push(START_MS + after_ms, f"signal/{number}", JOB_ID, signal)
+        self._take(JOB_ID, JobSubmitted(submission, submission_hash(submission), START_MS))
         for _ in range(MAX_HAPPENINGS):
             self._deal()
             if played.outcome is not None:
@@ -135,10 +159,10 @@ class Driver:
             if not self._queue:
                 played.stuck = "nothing is out, nothing waits, and the job has not ended"
                 return played
-            at_ms, _, _, event = heappop(self._queue)
+            at_ms, _, _, job_id, event = heappop(self._queue)
             if not isinstance(event, TimerFired) or self._is_due(event.key, at_ms):
                 self._now_ms = max(self._now_ms, at_ms)
-                self._take(event)
+                self._take(job_id, event)
         played.stuck = f"the job has not ended after {MAX_HAPPENINGS:,} events"
         return played
 
@@ -157,11 +181,14 @@ class Driver:
         while self._played.outcome is None and (grants := self._window.deal(DEAL_AT_MOST)):
             for grant in grants:
                 if self._played.outcome is None:  # A grant before this one may have ended the job.
-                    self._take(DispatchGranted(grant.step, grant.count))
+                    self._take(grant.job_id, DispatchGranted(grant.step, grant.count))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, job_id: str, event: Event) -> None:
         """Let the core decide, and do what it decided."""
-        decision = step(self._view, event, self._now_ms)
+        view = self._views.get(job_id)
+        if view is None:
+            view = self._views[job_id] = JobView(job_id, 0, self._records.get, JobMemo(), self._environment)
+        decision = step(view, event, self._now_ms)
         for key, record in decision.changes.items():
             if record is None:
                 self._records.pop(key, None)
@@ -169,34 +196,47 @@ class Driver:
             self._records[key] = record
             due_ms = getattr(record, "due_ms", None)
             if due_ms is not None and not key.startswith("marker/"):
-                self._push(due_ms, key, TimerFired(key))
+                self._push(due_ms, key, job_id, TimerFired(key))
         for effect in decision.effects:
-            self._do(effect)
-        self._window.update(JOB_ID, standing(self._view))
+            self._do(job_id, effect)
+        self._window.update(job_id, standing(view))
 
-    def _do(self, effect: Effect) -> None:
+    def _do(self, job_id: str, effect: Effect) -> None:
         match effect:
             case DispatchTask(task=task):
                 self._send(task)
             case EmitEvent(event=event):
                 self._played.events.append(event)
-            case EmitOutcome(value=value):
+            case EmitOutcome(value=value) if job_id == JOB_ID:
                 self._played.outcome = Outcome.model_validate_json(value)
                 self._played.ended_ms = self._now_ms
             case StoreObject(ref=ref, data=data):
                 self._objects.put(ref, data)
+            case SubmitNested(job_id=below, submission=submission):
+                self._submit(below, submission)
+            case AnswerParent(parent_id=above, result=result):
+                self._answered(above, result, 0)
             case _:
                 pass  # Dead letters and orders to workers say nothing that the outcome and the events do not.
+
+    def _submit(self, job_id: str, submission: Submission) -> None:
+        event: Event = CancelRequested(self._now_ms)
+        if submission.type == "job":
+            event = JobSubmitted(submission, submission_hash(submission), self._now_ms)
+        # One name for both: of a job and its cancel at one time, the first written comes first, as on a partition.
+        self._push(self._now_ms, f"nested/{job_id}", job_id, event)
 
     def _send(self, task: Task) -> None:
         self._played.calls.append(task)
         answered = self._answer(task)
-        name = f"{task.task_id}/{task.attempt}"
-        result = answered.result
+        self._answered(task.job_id, answered.result, answered.takes_ms)
+
+    def _answered(self, job_id: str, result: Result, takes_ms: int) -> None:
+        name = f"{result.task_id}/{result.attempt}"
         jitter = self._draws.draw(f"jitter/{name}")
         event: Event = TaskFailed(result, jitter) if result.failure else TaskSucceeded(result)
-        self._push(self._now_ms + answered.takes_ms, name, event)
+        self._push(self._now_ms + takes_ms, name, job_id, event)
 
-    def _push(self, at_ms: int, name: str, event: Event) -> None:
+    def _push(self, at_ms: int, name: str, job_id: str, event: Event) -> None:
         self._pushed += 1
-        heappush(self._queue, (at_ms, self._draws.draw(f"order/{name}"), self._pushed, event))
+        heappush(self._queue, (at_ms, self._draws.draw(f"order/{name}"), self._pushed, job_id, event))

@@ -47,6 +47,8 @@ class TestFile:
     graph: Graph
     pools: PoolsFile | None
     """None: every pool that is named is there, and costs nothing."""
+    nested: tuple[Graph, ...]
+    """The workflows that it nests."""
     cases: tuple[Case, ...]
     lines: Mapping[str, int] = field(repr=False)
     """The line of each path."""
@@ -110,14 +112,21 @@ def load_tests(path: Path, pools: PoolsFile | None) -> tuple[TestFile | None, li
     if pools is None and tests.pools is not None:
         pools = _pools(path.parent / tests.pools, problems)
     workflow = path.parent / tests.workflow if tests.workflow is not None else _named_after(path)
-    graph, wrong = _graph(workflow, tests, pools, problems)
+    place = "workflow" if tests.workflow is not None else "file"
+    graph, wrong = _graph(workflow, place, pools, problems)
+    nested = []
+    for number, below in enumerate(tests.nested):
+        found, problems_below = _graph(path.parent / below, f"nested.{number}", pools, problems)
+        nested += [found] if found is not None else []
+        wrong += problems_below
     cases = _cases(path.parent, tests, problems)
     if graph is not None:
-        check_tests(tests, graph, pools.pools if pools is not None else None, problems)
-    found = [*wrong, *_listed(name, problems)]
-    if found or graph is None:
-        return None, found
-    return TestFile(path, workflow, graph, pools, cases, read.lines), []
+        steps = tuple(step.name for each in (graph, *nested) for step in each.steps)
+        check_tests(tests, steps, pools.pools if pools is not None else None, problems)
+    wrong += _listed(name, problems)
+    if wrong or graph is None:
+        return None, wrong
+    return TestFile(path, workflow, graph, pools, tuple(nested), cases, read.lines), []
 
 
 def _tests(document: Any, problems: Problems) -> WorkflowTests | None:
@@ -166,13 +175,13 @@ def _named_after(path: Path) -> Path:
 
 
 def _graph(
-    workflow: Path, tests: WorkflowTests, pools: PoolsFile | None, problems: Problems
+    workflow: Path, place: str, pools: PoolsFile | None, problems: Problems
 ) -> tuple[Graph | None, list[FileProblem]]:
     try:
         text = read_text(workflow)
     except ConfigError as error:
-        path = "workflow" if tests.workflow is not None else "file"
-        problems.add(path, f"its workflow {workflow} {error.message}; the key 'workflow' may name another file")
+        hint = "; the key 'workflow' may name another file" if place == "file" else ""
+        problems.add(place, f"its workflow {workflow} {error.message}{hint}")
         return None, []
     known = (pools.pools, pools.tools) if pools is not None else (None, None)
     return check_text(str(workflow), text, pools=known[0], tools=known[1])

@@ -14,6 +14,7 @@ from headrace.console.testing.driver import JOB_ID, START_MS, Draws, Driver, Obj
 from headrace.console.testing.expectations import Miss, misses
 from headrace.console.testing.files import Case, TestFile
 from headrace.console.testing.script import Script
+from headrace.orchestrator.core.events import Signalled
 from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.split import count_chars4
 from headrace.orchestrator.core.view import Environment, Limits
@@ -75,7 +76,9 @@ def run_case(file: TestFile, case: Case, seed: int) -> CaseRun:
     run = CaseRun(file, case, Played())
     path = f"cases.{case.number}"
     try:
-        run.played = driver.play(_submission(file, case), cancel_after_ms=case.spec.cancel_after_ms)
+        spec = case.spec
+        signals = [(each.after_ms, Signalled(each.name, each.payload)) for each in spec.signals]
+        run.played = driver.play(_submission(file, case), cancel_after_ms=spec.cancel_after_ms, signals=signals)
         run.output = driver.output()
     except Exception as error:  # The orchestrator would end the job as `internal`, and its log would have the cause.
         cause = "".join(traceback.format_exception(error)[-3:]).strip()
@@ -89,18 +92,22 @@ def run_case(file: TestFile, case: Case, seed: int) -> CaseRun:
 
 def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) -> Environment:
     public = [name for name, pool in pools.items() if file.pools and file.pools.endpoints[pool.endpoint].public]
-    canonical = file.graph.canonical.decode()
+    compiled = {graph.canonical.decode(): graph for graph in (file.graph, *file.nested)}
+    by_ref = {graph.ref: graph for graph in (*file.nested, file.graph)}
 
     def compile_text(text: str) -> Graph:
-        if text == canonical:
-            return file.graph
+        if text in compiled:
+            return compiled[text]
         known = (file.pools.pools, file.pools.tools) if file.pools is not None else (None, None)
         return compile_workflow(json.loads(text), pools=known[0], tools=known[1])
 
     def resolve(workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
-        if workflow != file.graph.ref:
-            raise ContractError(f"this test has no workflow {str(workflow)[:100]!r}", kind="unknown_workflow")
-        return file.graph.document()
+        if isinstance(workflow, dict):
+            return workflow
+        if workflow not in by_ref:
+            message = f"this test has no workflow {workflow[:100]!r}: name its file under 'nested'"
+            raise ContractError(message, kind="unknown_workflow")
+        return by_ref[workflow].document()
 
     return Environment(
         pools=pools,
