@@ -27,7 +27,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
-    "route": ("semantic",),
     "branch": ("tool", "workflow"),
     "allowed": ("tool", "workflow"),
 }

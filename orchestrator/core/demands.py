@@ -51,4 +51,4 @@ def _scripted(turn: Turn, step: Step, state: StepState) -> list[Demand]:
 def _any_pool(step: Step) -> str:
     """Return a pool of a scripted step, where it cannot be told which is next."""
     assert step.script is not None
-    return step.script.tools[0].pool if isinstance(step.script, SagaPlan) else step.calls[0].pool
+    return step.script.tools[0].pool if isinstance(step.script, SagaPlan) else step.model_pools[0]

@@ -13,7 +13,7 @@ from typing import Any
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
-from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.scripts.plans import RoutePlan, Script
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
@@ -237,6 +237,13 @@ class Step:
         if self.script is not None:
             return self.script.calls
         return () if self.llm is None else (self.llm,)
+
+    @property
+    def model_pools(self) -> tuple[str, ...]:
+        """The pool of every call of a model, of one that embeds included; each once."""
+        semantic = self.script.semantic if isinstance(self.script, RoutePlan) else None
+        compared = () if semantic is None else (semantic.pool,)
+        return tuple(dict.fromkeys((*compared, *(call.pool for call in self.calls))))
 
     @property
     def tools(self) -> tuple[ToolPlan, ...]:
