@@ -91,10 +91,13 @@ class Answerer:
             return {"output": value, "truncated": pick.spec.truncated}
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         truncated, usage = pick.spec.truncated, _usage(pick.spec) or _counted(prompt_of(task), text)
-        output, failure = judge(text, task.call.output_schema, SCHEMAS, truncated=truncated, refused=False)
+        output, failure, wrong_answer = judge(
+            text, task.call.output_schema, SCHEMAS, truncated=truncated, refused=False
+        )
         return {
             "failure": failure,
             "output": output,
+            "wrong_answer": wrong_answer,
             "truncated": truncated,
             "finish_reason": "length" if truncated else "stop",
             "usage": usage,
