@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headrace.runtime.output import OutputSchemas, judge
+from headrace.runtime.output import Judgement, OutputSchemas, judge
 from headrace.schemas.calls import MAX_TOOL_USES
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure, LlmCall, ToolUse
@@ -18,20 +18,20 @@ from headrace.schemas.messages import Failure, LlmCall, ToolUse
 
 def judge_answer(
     call: LlmCall, text: str, uses: Sequence[ToolUse], schemas: OutputSchemas, *, truncated: bool, refused: bool
-) -> tuple[Any, Failure | None]:
-    """Return the output that a model's answer makes, or why it makes none; as `judge`, for calls that offer tools too.
+) -> Judgement:
+    """Judge a model's answer; as `judge`, for calls that offer tools too.
 
     Args:
         call: what was asked.
         uses: the calls of tools that the answer asks for.
     """
     if not call.tools or not uses or refused:
-        output, failure = judge(text, call.output_schema, schemas, truncated=truncated, refused=refused)
-        return (turn(output) if call.tools and failure is None else output), failure
+        judged = judge(text, call.output_schema, schemas, truncated=truncated, refused=refused)
+        return judged._replace(output=turn(judged.output)) if call.tools and judged.failure is None else judged
     if len(uses) > MAX_TOOL_USES:
         message = f"the model asked for {len(uses)} calls of tools at once; at most {MAX_TOOL_USES} are read"
-        return None, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message)
-    return turn(text, uses), None
+        return Judgement(None, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message))
+    return Judgement(turn(text, uses))
 
 
 def turn(content: Any, uses: Sequence[ToolUse] = ()) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
 from headrace.schemas.errors import ErrorKind
 
 MAX_COUNT = 1 << 53
+MAX_WRONG_ANSWER = 4_000
+"""Characters of an answer that did not hold its schema: it stands in its task's record until the next attempt ends."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """What a worker counted: a negative number would be money out of nothing, and a larger one is no number in JSON."""
 
@@ -186,6 +188,8 @@ class Result(Message):
     """The answer: text, or parsed JSON where the step has an output schema; a turn where the call offers tools."""
     output_ref: ObjectRef | None = None
     """The answer as a claim check (of its JSON)."""
+    wrong_answer: str = ""
+    """Of ``malformed_output``: what the model said, cut, for an attempt that shows it what is wrong with it."""
     truncated: bool = False
     """The answer ended at ``max_output_tokens``."""
     finish_reason: str = ""

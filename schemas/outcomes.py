@@ -90,6 +90,8 @@ class StepReceipt(Message):
     """Tasks that failed for good."""
     truncated: int = 0
     """Answers that ended at ``max_output_tokens``."""
+    repairs: int = 0
+    """Attempts that showed the model a wrong answer and what is wrong with it."""
     started_ms: int | None = None
     """When its first task was dispatched, or it ran."""
     finished_ms: int | None = None

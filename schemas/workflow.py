@@ -23,8 +23,8 @@ STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 MAX_STEPS = 200
 
 NOT_YET: dict[str, tuple[str, ...]] = {
-    "workflow": ("budget", "sensitivity", "retention", "on_failure"),
-    "step": (*("cache", "otherwise", "sensitivity"),),
+    "workflow": ("budget", "retention", "on_failure"),
+    "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
     "split": ("overlap",),
     "route": ("semantic",),
@@ -136,8 +136,10 @@ class StepSpec(Closed):
     """What a failure for good does: fail the job, stand as null, or stand as a default value."""
     max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
     """The most tasks of this step that wait or run at workers."""
+    sensitivity: Literal["confidential", "public"] | None = None
+    """``confidential``: its tasks are, whatever the job says; ``public``: what it yields is not, whatever it reads."""
     key: Literal["spread", "session", "prefix"] = "spread"
-    """How tasks are keyed; ``session`` and ``prefix`` come later."""
+    """Which tasks go one after the other (``session``), or to the same partitions (``prefix``)."""
 
 
 class WorkflowSpec(Closed):
@@ -151,8 +153,10 @@ class WorkflowSpec(Closed):
     """For people."""
     share: float | None = Field(default=None, gt=0, lt=1)
     """Of a version on trial: its share of the jobs that name no version; the newest without a share gets the others."""
+    sensitivity: Literal["confidential"] | None = None
+    """Every step is confidential."""
     input: dict[str, Any] = Field(default_factory=dict)
-    """JSON Schema of the input, checked on submission."""
+    """JSON Schema of the input, checked on submission; ``x-confidential: true`` marks a field."""
     steps: dict[str, StepSpec] = Field(min_length=1, max_length=MAX_STEPS)
     """The steps by name. A reference is a dependency, so their order is free."""
     output: Any = None

@@ -92,10 +92,11 @@ class Answerer:
             return {"output": value, "truncated": pick.spec.truncated}
         text = "" if uses and "answer" not in pick.spec.model_fields_set else _as_text(value)
         truncated, usage = pick.spec.truncated, _usage(pick.spec) or _counted(prompt_of(task), text, uses)
-        output, failure = judge_answer(task.call, text, uses, SCHEMAS, truncated=truncated, refused=False)
+        output, failure, wrong_answer = judge_answer(task.call, text, uses, SCHEMAS, truncated=truncated, refused=False)
         return {
             "failure": failure,
             "output": output,
+            "wrong_answer": wrong_answer,
             "truncated": truncated,
             "finish_reason": "length" if truncated else "stop",
             "usage": usage,

@@ -17,6 +17,7 @@ from headrace.orchestrator.core.scripts.plans import Script
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
+from headrace.schemas.base import Sensitivity
 from headrace.schemas.errors import ErrorKind
 
 __all__ = [
@@ -60,6 +61,8 @@ class KeyRule(StrEnum):
     """How a task is keyed on its topic."""
 
     SPREAD = "spread"
+    SESSION = "session"
+    PREFIX = "prefix"
 
 
 class OnErrorMode(StrEnum):
@@ -214,6 +217,10 @@ class Step:
     """The most tasks of this step on the task topics; None leaves it to the job's window."""
     key: KeyRule = KeyRule.SPREAD
     """How its tasks are keyed."""
+    sensitivity: Sensitivity | None = None
+    """What it says of itself."""
+    confidential: bool = False
+    """Whether its tasks are confidential whatever the job says."""
     yields_list: bool = False
     """Whether its output is a list kept as one record an entry (`split`, `for_each`), not one value."""
     template_hash: str = ""

@@ -12,8 +12,10 @@ from headrace.orchestrator.core.json_schema import findings
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.scripts.run import Call
+from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
 from headrace.orchestrator.core.state import TaskRecord
 from headrace.orchestrator.core.steps import Step, StepKind
+from headrace.orchestrator.core.task_keys import record_key
 from headrace.orchestrator.core.templates import RenderError, evaluate_structure
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, step_context
@@ -21,7 +23,7 @@ from headrace.orchestrator.core.work import Work
 from headrace.schemas.base import trusted
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.messages import Failure, Lane, Sensitivity, Task, ToolCall
+from headrace.schemas.messages import Failure, Lane, Task, ToolCall
 
 MAX_SAID = 500
 """Characters of what is wrong with arguments."""
@@ -52,6 +54,9 @@ class ToolSender:
             work: what rendering its arguments may do.
         """
         turn = self._turn
+        if self._tool.public and is_confidential(turn, self._step):
+            message = f"step {self._step.name} is confidential, and tool {self._tool.name} is public"
+            return Failure(kind=ErrorKind.BAD_REQUEST, message=message)
         try:
             arguments = self._arguments(index, work)
         except (DependencyUnavailable, InputBroken):
@@ -69,7 +74,8 @@ class ToolSender:
         task = self._task(index, record, arguments)
         before, trace = self._before, tuple((name, text.encode()) for name, text in turn.header.spec.trace)
         after = before.failure.kind.value if before is not None and before.failure is not None else ""
-        turn.effect(DispatchTask(task, task.task_id, trace, after, before.cause if before is not None else ""))
+        key = record_key(self._step, task, spread_over=1)
+        turn.effect(DispatchTask(task, key, trace, after, before.cause if before is not None else ""))
         return None
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
@@ -120,7 +126,7 @@ class ToolSender:
             lane=Lane(spec.lane),
             reply_partition=turn.view.partition,
             tenant=spec.tenant,
-            sensitivity=Sensitivity(spec.sensitivity),
+            sensitivity=sensitivity_of(turn, step),
             workflow=spec.workflow,
             template_hash=step.template_hash,
             timeout_ms=step.timeout_ms or self._tool.timeout_ms or int(pool.timeout_s * 1000),

@@ -11,6 +11,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN
 from tests.simulation.nesting import nested
 from tests.simulation.objects import SimObjects
+from tests.simulation.sessions import draw_turns
 from tests.simulation.signals import draw_signals, with_wait
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
@@ -39,6 +40,8 @@ class Workload:
         """Records that were written or will be."""
         for number in range(jobs):
             self._plan(number)
+        for at_us, value in draw_turns(world.draws("turns")):
+            self._write_at(at_us, value["job_id"], value)
 
     def _plan(self, number: int) -> None:
         draws = self._draws

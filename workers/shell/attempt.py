@@ -225,7 +225,7 @@ class AttemptRunner:
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output, failure = judge_answer(
+        output, failure, wrong_answer = judge_answer(
             call,
             completion.text,
             completion.tool_calls,
@@ -246,6 +246,7 @@ class AttemptRunner:
             attempt=task.attempt,
             failure=failure,
             output=output,
+            wrong_answer=wrong_answer,
             truncated=truncated,
             finish_reason=completion.finish_reason,
             usage=usage,
@@ -291,7 +292,8 @@ class AttemptRunner:
         except Exception as error:  # For example a lone surrogate in a provider's text.
             message = f"the answer cannot be written as JSON: {type(error).__name__}"
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
-            result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
+            nothing = dict.fromkeys(("wrong_answer", "model", "finish_reason"), "")
+            result = result.model_copy(update={"output": None, "failure": failure, **nothing})
             return Ended(result, result_text(result), called)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.agent_turn import Asked, Said, read_turn, told_of
 from headrace.orchestrator.core.scripts.run import Answer, Call, Failed, Finished, News, Run, Stage, Verdict
-from headrace.schemas.base import Sensitivity, trusted
+from headrace.orchestrator.core.sensitivity import is_confidential
+from headrace.schemas.base import trusted
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import ChatMessage, Failure, PatternReceipt, ToolUse
 
@@ -106,7 +107,7 @@ def _refused(run: Run, said: Said, talk: _Talk) -> tuple[News, ...]:
     if not refused:
         return ()
     talk.refused += len(refused)
-    confidential = run.turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL
+    confidential = is_confidential(run.turn, run.step)
     calls = [
         {"tool": "" if confidential and each.reason == "unlisted" else each.tool, "reason": each.reason}
         for each in refused

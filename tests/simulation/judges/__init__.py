@@ -15,6 +15,7 @@ from tests.simulation.judges.lineage import lineage
 from tests.simulation.judges.money import money
 from tests.simulation.judges.outcomes import outcomes
 from tests.simulation.judges.payloads import payloads
+from tests.simulation.judges.turns import turns
 
 JUDGES: tuple[Callable[[History], Iterator[str]], ...] = (
     outcomes,
@@ -24,6 +25,7 @@ JUDGES: tuple[Callable[[History], Iterator[str]], ...] = (
     payloads,
     calls,
     letters,
+    turns,
 )
 
 

@@ -136,8 +136,6 @@ def test_all_problems_come_at_once_each_with_its_place():
         ({**llm(), "require": "all"}, "require belongs to for_each"),
         ({**llm(), "require": {"shre": 1}}, "use all, {at_least"),
         ({**llm(), "on_error": "ignore"}, "use fail, skip"),
-        ({**llm(), "key": "session"}, "not yet: key 'session'"),
-        ({**llm(), "sensitivity": "public"}, "not yet: 'sensitivity'"),
         ({**llm(), "retry": {"on": ["timeout"]}}, "steps.s.retry.on: a mapping is needed"),
         (
             {**llm(), "retry": {"on": {"timeot": {"attempts": 2}}}},
