@@ -26,7 +26,6 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "retention", "on_failure"),
     "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
-    "route": ("semantic",),
     "branch": ("workflow",),
     "allowed": ("workflow",),
 }

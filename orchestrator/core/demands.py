@@ -49,4 +49,4 @@ def _scripted(turn: Turn, step: Step, state: StepState) -> list[Demand]:
 
 def _any_pool(step: Step) -> str:
     """Return a pool of a scripted step, where it cannot be told which is next."""
-    return (*step.calls, *step.tools)[0].pool
+    return (*step.model_pools, *(tool.pool for tool in step.tools))[0]

@@ -241,6 +241,13 @@ class Step:
         return () if self.llm is None else (self.llm,)
 
     @property
+    def model_pools(self) -> tuple[str, ...]:
+        """The pool of every call of a model, of one that embeds included; each once."""
+        semantic = self.script.semantic if isinstance(self.script, RoutePlan) else None
+        compared = () if semantic is None else (semantic.pool,)
+        return tuple(dict.fromkeys((*compared, *(call.pool for call in self.calls))))
+
+    @property
     def tools(self) -> tuple[ToolPlan, ...]:
         """Every call of a tool that it may make."""
         if isinstance(self.script, RoutePlan | PlannedPlan | AgentPlan | SagaPlan):

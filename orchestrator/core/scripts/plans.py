@@ -9,6 +9,7 @@ from typing import Any
 from headrace.orchestrator.core.llm_plan import LlmPlan
 from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
+from headrace.orchestrator.core.semantic import SemanticPlan
 from headrace.orchestrator.core.tool_plan import ToolPlan, arguments_of
 
 Callee = LlmPlan | ToolPlan
@@ -43,6 +44,8 @@ class RoutePlan:
     """Branches that the classifier may name, each with what belongs there."""
     at_least: float | None = None
     """The classifier's least confidence."""
+    semantic: SemanticPlan | None = None
+    """Compared where no rule holds, before the classifier."""
 
     @property
     def calls(self) -> tuple[LlmPlan, ...]:
@@ -57,12 +60,13 @@ class RoutePlan:
     @property
     def conditions(self) -> tuple[str, ...]:
         """Templates beside the calls' prompts."""
-        return (*(rule.when for rule in self.rules), *arguments_of(self.tools))
+        semantic = () if self.semantic is None else (self.semantic.text,)
+        return (*(rule.when for rule in self.rules), *semantic, *arguments_of(self.tools))
 
     @property
     def most_calls(self) -> int:
         """The most tasks that a step of it has."""
-        return 2
+        return 1 + (self.classifier is not None) + (self.semantic is not None)
 
 
 @dataclass(frozen=True, slots=True)
