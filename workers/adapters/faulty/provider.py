@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Literal
 
 from headrace.schemas.errors import ConfigError
+from headrace.schemas.json_texts import map_texts
 from headrace.schemas.schema_sample import json_for
 from headrace.workers.adapters.faulty.script import Fault, Rule, Script, ScriptedUse, parse_script
 
@@ -200,10 +201,10 @@ def _said(message: dict[str, Any]) -> str:
 
 
 def _use(use: ScriptedUse, number: int, found: re.Match[str] | None, body: dict[str, Any]) -> dict[str, Any]:
-    text = use.arguments if isinstance(use.arguments, str) else json.dumps(use.arguments, ensure_ascii=False)
-    groups = tuple(json.dumps(group or "")[1:-1] for group in (found.groups() if found else ()))
-    arguments = _filled(text, groups, body)
-    return {"id": f"scripted{number}", "type": "function", "function": {"name": use.name, "arguments": arguments}}
+    groups = found.groups() if found else ()
+    arguments = map_texts(use.arguments, lambda text: _filled(text, groups, body))
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return {"id": f"scripted{number}", "type": "function", "function": {"name": use.name, "arguments": text}}
 
 
 def _with_tool_calls(reply: Reply, uses: list[dict[str, Any]]) -> Reply:
