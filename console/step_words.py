@@ -12,7 +12,12 @@ from headrace.orchestrator.core.steps import Step
 
 
 def describe(step: Step) -> str:
-    """Return what a step does, such as ``for_each chunks: llm on small``."""
+    """Return what a step does, such as ``for_each chunks: llm on small (confidential)``."""
+    marks = [word for word, holds in (("confidential", step.confidential), ("in turn", step.key == "session")) if holds]
+    return f"{_does(step)} ({', '.join(marks)})" if marks else _does(step)
+
+
+def _does(step: Step) -> str:
     if step.split is not None:
         size = f" of {step.split.size}" if step.split.size else ""
         return f"split by {step.split.by}{size}"

@@ -146,18 +146,21 @@ class Stage:
         self._held.callback(server.shutdown)
         return f"127.0.0.1:{server.server_address[1]}"
 
-    def pools(self, places: Mapping[str, object] | None = None, file: str = "pools.yaml") -> Path:
+    def pools(
+        self, places: Mapping[str, object] | None = None, file: str = "pools.yaml", *, services: bool = False
+    ) -> Path:
         """Return the pools file of this run: the user's own, else the example's with other addresses in it.
 
         Args:
             places: what stands in the example's file, and what to write in its place, such as
                 ``{"127.0.0.1:9801": provider.address}``.
             file: which file of the example.
+            services: its pools are services that the example itself starts, so no file of the user's has them.
 
         Raises:
             ConfigError: the file does not hold one of the places.
         """
-        if self.given_pools is not None:
+        if self.given_pools is not None and not services:
             return self.given_pools
         text = (self.home / file).read_text(encoding="utf-8")
         for place, instead in (places or {}).items():

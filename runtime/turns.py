@@ -19,15 +19,15 @@ from headrace.schemas.messages import Failure, LlmCall, ToolUse
 def judge_answer(
     call: LlmCall, text: str, uses: Sequence[ToolUse], schemas: OutputSchemas, *, truncated: bool, refused: bool
 ) -> Judgement:
-    """Judge a model's answer; as `judge`, for calls that offer tools too.
+    """Judge a model's answer as `judge` does, for calls that offer tools too.
 
     Args:
         call: what was asked.
         uses: the calls of tools that the answer asks for.
     """
     if not call.tools or not uses or refused:
-        judged = judge(text, call.output_schema, schemas, truncated=truncated, refused=refused)
-        return judged._replace(output=turn(judged.output)) if call.tools and judged.failure is None else judged
+        found = judge(text, call.output_schema, schemas, truncated=truncated, refused=refused)
+        return found._replace(output=turn(found.output)) if call.tools and found.failure is None else found
     if len(uses) > MAX_TOOL_USES:
         message = f"the model asked for {len(uses)} calls of tools at once; at most {MAX_TOOL_USES} are read"
         return Judgement(None, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message))

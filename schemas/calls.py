@@ -93,6 +93,30 @@ class ToolCall(Message):
     """Its arguments, which hold the tool's schema."""
 
 
+class Examples(Message):
+    """What texts of one route look like."""
+
+    route: str
+    """Its name."""
+    texts: tuple[str, ...]
+    """Example utterances."""
+
+
+class EmbedCall(Message):
+    """Everything a worker of a pool that serves embeddings needs for one call.
+
+    Alone, the texts come back as vectors. With examples, what comes back is how near each text is to each route: the
+    worker embeds the examples once and keeps them, so that no vector of theirs crosses Kafka (ADR 27).
+    """
+
+    texts: tuple[str, ...]
+    """What is to be embedded."""
+    examples: tuple[Examples, ...] = ()
+    """The routes that each text is compared with; none: vectors are asked for."""
+    examples_ref: ObjectRef | None = None
+    """The examples as a claim check (their JSON list), where they are too large to travel inline."""
+
+
 class Task(Message):
     """One call for one worker, on ``tasks.<pool>.<lane>``."""
 
@@ -129,9 +153,12 @@ class Task(Message):
     call: LlmCall | None = None
     """The model call itself, or None where it travels as a reference or is one of a tool."""
     call_ref: ObjectRef | None = None
-    """The call as a claim check: a `ToolCall` in a pool of tools, an `LlmCall` in another."""
+    """The call as a claim check: in a pool of tools a `ToolCall`, in one that serves embeddings an `EmbedCall`, in
+    another an `LlmCall`."""
     tool: ToolCall | None = None
     """The call of a tool itself, in place of `call`."""
+    embed: EmbedCall | None = None
+    """In place of `call`, in a pool that serves embeddings."""
 
 
 class Usage(Message):

@@ -13,6 +13,8 @@ from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
 from headrace.schemas.calls import (
     Attempt,
     ChatMessage,
+    EmbedCall,
+    Examples,
     Failure,
     LlmCall,
     Nested,
@@ -44,7 +46,9 @@ __all__ = [
     "ChatMessage",
     "Control",
     "DeadLetter",
+    "EmbedCall",
     "Event",
+    "Examples",
     "FailedItem",
     "Failure",
     "JobStatus",

@@ -26,10 +26,8 @@ NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "retention", "on_failure"),
     "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
-    "split": ("overlap",),
-    "route": ("semantic",),
-    "branch": ("tool", "workflow"),
-    "allowed": ("tool", "workflow"),
+    "branch": ("workflow",),
+    "allowed": ("workflow",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
@@ -50,6 +48,8 @@ class SplitSpec(Closed):
     """The unit of `size`."""
     size: int | None = Field(default=None, ge=1, le=10_000_000)
     """The most a chunk holds. Records need none: each is an item, as an object; with a size, items are lists."""
+    overlap: int = Field(default=0, ge=0, le=5_000_000)
+    """How much of what is before it a chunk begins with at most; part of its size, and at most half of it."""
     format: Literal["auto", "jsonl", "csv"] = "auto"
     """Of records; ``auto`` takes JSON Lines where the text begins with a brace, else CSV with a header."""
 

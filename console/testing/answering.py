@@ -16,7 +16,7 @@ from headrace.runtime.turns import judge_answer
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.json_texts import map_texts
-from headrace.schemas.messages import Failure, Result, Task, ToolUse, Usage
+from headrace.schemas.messages import EmbedCall, Failure, Result, Task, ToolUse, Usage
 from headrace.schemas.pools import Pool
 from headrace.schemas.schema_sample import json_for
 from headrace.schemas.workflow_tests import AnswerSpec
@@ -89,6 +89,10 @@ class Answerer:
 
     def _good(self, task: Task, pick: Pick) -> dict[str, Any]:
         value, pool, uses = _value(task, pick), self._pools[task.pool], _uses(task, pick)
+        if task.embed is not None:
+            usage = _usage(pick.spec) or Usage(input_tokens=_tokens(prompt_of(task)))
+            cost = cost_microusd(usage, pool.price)
+            return {"output": _scores(task.embed, value), "usage": usage, "cost_microusd": cost}
         if task.call is None:  # No model's call: there is nothing to judge, and its output is JSON.
             return {"output": value, "truncated": pick.spec.truncated}
         text = "" if uses and "answer" not in pick.spec.model_fields_set else _as_text(value)
@@ -118,7 +122,16 @@ def _usage(spec: AnswerSpec) -> Usage | None:
 
 def _counted(prompt: str, text: str, uses: Sequence[ToolUse]) -> Usage:
     written = sum((len(use.name) + len(use.arguments) for use in uses), len(text))
-    return Usage(input_tokens=len(prompt) // TOKEN_CHARS + 1, output_tokens=written // TOKEN_CHARS + 1)
+    return Usage(input_tokens=_tokens(prompt), output_tokens=written // TOKEN_CHARS + 1)
+
+
+def _tokens(text: str) -> int:
+    return len(text) // TOKEN_CHARS + 1
+
+
+def _scores(call: EmbedCall, nearest: Any) -> Any:
+    """Return what a comparison says where a branch is nearest by far; where none is named, none is near."""
+    return {"scores": [{each.route: float(each.route == nearest) for each in call.examples}]}
 
 
 def _uses(task: Task, pick: Pick) -> list[ToolUse]:

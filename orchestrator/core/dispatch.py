@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
+from headrace.orchestrator.core.compare_dispatch import CompareSender
 from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable, weighed_with
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
@@ -187,13 +188,17 @@ def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task |
         return None
 
 
-def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender | NestedSender:
+def _sender(
+    turn: Turn, step: Step, index: int, before: TaskRecord | None
+) -> _Sender | ToolSender | CompareSender | NestedSender:
     """Return what sends a task on its way: in a plain step all of a grant."""
     if step.nested is not None:
         return NestedSender(turn, step, step.nested, before)
     if step.tool is not None:
         return ToolSender(turn, step, Call(tool=step.tool), before)
     call = call_of(turn, step, index)
+    if call.semantic is not None:
+        return CompareSender(turn, step, call, before)
     return ToolSender(turn, step, call, before) if call.tool is not None else _Sender(turn, step, before, call)
 
 
@@ -313,7 +318,7 @@ class _Sender:
         return longer
 
     def _weighed(self, messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
-        """Return the messages that stand for a whole call where its size matters: tools are part of a prompt too."""
+        """Return messages as long as all that is sent: the tools that are offered go with them."""
         return weighed_with(messages, self._llm.tools) if self._llm.tools else messages
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:

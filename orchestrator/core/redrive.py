@@ -65,6 +65,8 @@ def _refusal(turn: Turn, step: Step, index: int, event: TaskRedriven, record: Ta
         return "a call of a tool has no prompt and no other pool: it is sent back as it was"
     if event.messages is not None and isinstance(step.script, AgentPlan):
         return "an agent's conversation follows from its turns and calls: it is sent back as it was"
+    if event.pool is not None and (serves := environment.pools[event.pool].serves) != "chat":
+        return f"pool {event.pool!r} serves {serves}, and answers no prompts"
     if event.messages is not None and sum(len(content) for _, content in event.messages) > MAX_EDIT_CHARS:
         return f"the edited prompt is above {MAX_EDIT_CHARS:,} characters"
     return None

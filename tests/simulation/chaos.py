@@ -74,7 +74,7 @@ class Chaos:
             process.kill()  # Sooner or later somebody sees that a slot has two.
         for process in self._fleet.running.values():
             process.fate_at = process.fate_at_write = -1
-            process.cut_until_us = 0
+            process.reach()
             process.thaw()
         for slot in list(self._fleet.wanted):
             self._fleet.want(slot)

@@ -137,15 +137,18 @@ class Fleet:
             self._start(slot)
 
     def stop(self, slot: str) -> None:
-        """Tell a process to stop, and do not start it again."""
+        """Tell a process to stop, and do not start it again. Who was told is not told again: that ends it at once."""
         self.wanted.pop(slot, None)
-        self.terminate(slot)
+        process = self.running.get(slot)
+        if process is not None and not process.told:
+            self.terminate(slot)
 
     def terminate(self, slot: str) -> None:
         """Send SIGTERM."""
         process = self.running.get(slot)
         if process is not None and process.on_term is not None:
             self.world.note(f"SIGTERM to {process.name}")
+            process.told = True
             self.world.at(0, process.on_term, process=process)
 
     def replace(self, process: Process) -> None:

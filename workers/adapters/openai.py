@@ -1,14 +1,16 @@
-"""Chat Completions, as OpenAI and everything compatible with it speak them."""
+"""Chat Completions and embeddings, as OpenAI and everything compatible with it speak them."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from headrace.schemas.errors import AdapterError, ErrorKind
 from headrace.schemas.messages import ChatMessage, LlmCall, ToolUse, Usage
-from headrace.workers.adapters.base import AdapterConfig, Completion
+from headrace.schemas.vectors import Vector, checked_vector, unpacked
+from headrace.workers.adapters.base import AdapterConfig, Completion, Embedding
 from headrace.workers.adapters.openai_errors import failure_of
 from headrace.workers.http import Answer, HttpClient
 
@@ -32,6 +34,17 @@ class OpenAiAdapter:
         if answer.status != 200:
             raise failure_of(answer.status, answer.headers, answer.body, secrets=self._secrets)
         return _completion(answer)
+
+    async def embed(self, texts: Sequence[str], *, model: str, timeout_s: float, idempotency_key: str) -> Embedding:
+        answer = await self._http.post(
+            "/embeddings",
+            {**self._config.endpoint.extra_body, "model": model, "input": list(texts)},
+            timeout_s=timeout_s,
+            headers={"idempotency-key": idempotency_key},
+        )
+        if answer.status != 200:
+            raise failure_of(answer.status, answer.headers, answer.body, secrets=self._secrets)
+        return _embedding(answer, len(texts))
 
     async def close(self) -> None:
         await self._http.close()
@@ -117,6 +130,26 @@ def _confidence(raw: Any) -> float | None:
     said = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
     known = [value for value in said if isinstance(value, int | float) and value <= 0]
     return math.exp(sum(known) / len(known)) if len(known) == len(tokens) else None
+
+
+def _embedding(answer: Answer, count: int) -> Embedding:
+    """Read vectors, as lists of numbers or (``encoding_format: base64`` in ``extra_body``) as base64 of float32."""
+    try:
+        body = json.loads(answer.body)
+        by_index = {int(each["index"]): _vector(each["embedding"]) for each in body["data"]}
+        vectors = [by_index[index] for index in range(count)]
+        usage = Usage(input_tokens=_count(body.get("usage") or {}, "prompt_tokens"))
+        model = str(body.get("model") or "")
+        if len({len(vector) for vector in vectors}) > 1:
+            raise ValueError("vectors of several lengths")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        message = f"the endpoint answered 200 with something that is no embedding of {count} texts"
+        raise AdapterError(ErrorKind.SERVER_ERROR, message, unconfirmed=True) from None
+    return Embedding(vectors, usage, model)
+
+
+def _vector(raw: Any) -> Vector:
+    return unpacked(raw) if isinstance(raw, str) else checked_vector(raw)
 
 
 def _usage(raw: dict[str, Any]) -> Usage:

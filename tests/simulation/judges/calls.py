@@ -61,14 +61,15 @@ def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> b
 
 def _gone(process: Process, since_us: int, until_us: int) -> bool:
     """Return whether a process stood still or was cut off in a span of time."""
-    return any(end_us > since_us and begin_us < until_us for begin_us, end_us in process.absent)
+    return any(span.end_us > since_us and span.begin_us < until_us for span in (*process.freezes, *process.cuts))
 
 
 def _came_back(call: Call) -> bool:
     """Return whether a call began just after its worker had been cut off for longer than a session."""
     return any(
-        end_us - begin_us > SESSION_US - HEARTBEAT_US and end_us < call.began_us < end_us + SLOW_START_MS * 1_000
-        for begin_us, end_us in call.process.cuts
+        cut.end_us - cut.begin_us > SESSION_US - HEARTBEAT_US
+        and cut.end_us < call.began_us < cut.end_us + SLOW_START_MS * 1_000
+        for cut in call.process.cuts
     )
 
 

@@ -77,6 +77,9 @@ def test_addresses_are_set_into_the_pools_file_and_a_place_that_is_not_there_is_
             stage.pools({"nowhere": "x"}, "../pools.yaml")
         stage.given_pools = tmp_path / "mine.yaml"
         assert stage.pools({"nowhere": "x"}) == tmp_path / "mine.yaml"
+        # The services that an example starts itself stand in no file of the user's.
+        assert stage.pools({"127.0.0.1:9801": "127.0.0.1:8"}, "../pools.yaml", services=True) == made
+        assert "127.0.0.1:8/v1" in made.read_text()
 
 
 def test_what_an_example_fails_with_is_part_of_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ AGREED = {"agreement": {"at_least": 2}}
     ("step", "words"),
     [
         ({"llm": CALL}, "llm on small"),
+        ({"llm": CALL, "sensitivity": "confidential", "key": "session"}, "llm on small (confidential, in turn)"),
         ({"for_each": "{{ input.texts }}", "llm": CALL}, "for_each an expression: llm on small"),
         ({"for_each": "{{ input.texts }}", "tool": {"name": "look_up"}}, "for_each an expression: tool look_up"),
         ({"workflow": {"name": "below@2", "input": {}}}, "workflow below@2"),
