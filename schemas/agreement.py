@@ -12,6 +12,7 @@ from headrace.schemas.calls import MAX_WRONG_ANSWER, Failure, Result, Task
 from headrace.schemas.codec import ATTEMPT_HEADER, JOB_HEADER, REPLY_HEADER, TASK_HEADER
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.ids import TASK_ID, TaskId, check_job_id
+from headrace.schemas.vectors import check_embed_call
 
 MAX_ATTEMPT = 1_000_000
 MAX_COUNT = 10**12
@@ -69,6 +70,10 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
             _check_range(name, moment, -MAX_MOMENT_MS, MAX_MOMENT_MS)
     if task.call_ref is not None:
         check_ref(task.call_ref)
+    if task.embed is not None:
+        check_embed_call(task.embed)
+        if task.embed.examples_ref is not None:
+            check_ref(task.embed.examples_ref)
 
 
 _NAMES, _MOMENTS = ("step", "tenant", "workflow", "template_hash"), ("not_after_ms", "dispatched_at_ms")

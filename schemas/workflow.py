@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from headrace.schemas.workflow_agents import AgentSpec
 from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
@@ -23,19 +24,14 @@ MAX_STEPS = 200
 
 NOT_YET: dict[str, tuple[str, ...]] = {
     "workflow": ("budget", "retention", "on_failure"),
-    "step": (
-        *("agent", "cache"),
-        "otherwise",
-    ),
+    "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
-    "split": ("overlap",),
-    "route": ("semantic",),
-    "branch": ("tool", "workflow"),
-    "allowed": ("tool", "workflow"),
+    "branch": ("workflow",),
+    "allowed": ("workflow",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "saga")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "agent", "saga")
 """Steps that decide as they go which calls they make."""
 CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
 """One call; all go with `for_each` too, `llm` also with `reduce`."""
@@ -52,6 +48,8 @@ class SplitSpec(Closed):
     """The unit of `size`."""
     size: int | None = Field(default=None, ge=1, le=10_000_000)
     """The most a chunk holds. Records need none: each is an item, as an object; with a size, items are lists."""
+    overlap: int = Field(default=0, ge=0, le=5_000_000)
+    """How much of what is before it a chunk begins with at most; part of its size, and at most half of it."""
     format: Literal["auto", "jsonl", "csv"] = "auto"
     """Of records; ``auto`` takes JSON Lines where the text begins with a brace, else CSV with a header."""
 
@@ -114,6 +112,8 @@ class StepSpec(Closed):
     """One question to several, and one answer of theirs."""
     plan: PlanSpec | None = None
     """A model breaks the work down when the step runs."""
+    agent: AgentSpec | None = None
+    """A model that calls tools until it has its answer."""
     saga: list[SagaEntrySpec] | None = Field(default=None, min_length=1, max_length=MAX_SAGA)
     """Calls of services one after the other; where one fails, those before it are undone."""
     wait: WaitSpec | None = None

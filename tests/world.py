@@ -46,6 +46,7 @@ POOLS = {
     "small": Pool(endpoint="local", model="small", price=Price(input=100_000, output=400_000)),
     "large": Pool(endpoint="local", model="large", price=Price(input=1_000_000, output=4_000_000)),
     "tiny": Pool(endpoint="local", model="tiny", context_tokens=64),
+    "embed": Pool(endpoint="local", model="embed", serves="embeddings", price=Price(input=100_000)),
 }
 
 Answer = Callable[[Task], Result]

@@ -95,8 +95,8 @@ def tree_of(graph: Graph) -> Tree:
     for step in graph.steps:
         needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
         branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
-        if step.calls:
-            pools = ", ".join(dict.fromkeys(call.pool for call in step.calls))
+        if step.model_pools:
+            pools = ", ".join(step.model_pools)
             branch.add(Text(f"pool {pools}, template {step.template_hash}", style="dim"))
     tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
     return tree

@@ -28,7 +28,7 @@ def run(stage: Stage) -> None:
     ledger = Ledger()
     four = services(ledger)
     places = {f"127.0.0.1:{port}": stage.service(one.handler()) for port, one in zip(PORTS, four, strict=True)}
-    here = stage.deploy(stage.pools(places))
+    here = stage.deploy(stage.pools(places, services=True))
     _Round(stage, here, ledger, "").pay(payments)
     crashes = Crashes(here, CRASHES)
     for one in four:

@@ -8,7 +8,8 @@ from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable
+from headrace.orchestrator.core.compare_dispatch import CompareSender
+from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable, weighed_with
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
@@ -187,13 +188,17 @@ def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task |
         return None
 
 
-def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender | NestedSender:
+def _sender(
+    turn: Turn, step: Step, index: int, before: TaskRecord | None
+) -> _Sender | ToolSender | CompareSender | NestedSender:
     """Return what sends a task on its way: in a plain step all of a grant."""
     if step.nested is not None:
         return NestedSender(turn, step, step.nested, before)
     if step.tool is not None:
         return ToolSender(turn, step, Call(tool=step.tool), before)
     call = call_of(turn, step, index)
+    if call.semantic is not None:
+        return CompareSender(turn, step, call, before)
     return ToolSender(turn, step, call, before) if call.tool is not None else _Sender(turn, step, before, call)
 
 
@@ -213,7 +218,7 @@ class _Sender:
         self._turn, self._step, self._llm, self._before = turn, step, llm, before
         self._repair = before.repair if before is not None and before.repair and before.repair.is_open else None
         self._base = step_context(turn, step)
-        self._names = call.names
+        self._names, self._more = call.names, call.more
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
         self._spread_over = turn.environment.limits.prefix_keys
@@ -242,6 +247,8 @@ class _Sender:
             "stop": llm.stop,
             "output_schema": llm.output_schema,
             "logprobs": llm.logprobs,
+            "tools": llm.tools,
+            "tool_choice": llm.tool_choice,
         }
         self._task = {
             "job_id": spec.job_id,
@@ -274,11 +281,12 @@ class _Sender:
             return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
         if self._repair is not None:
             messages = self._with_repair(messages, self._repair)
-        if refusal := self._refusal(messages):
+        weighed = self._weighed(messages)
+        if refusal := self._refusal(weighed):
             return refusal
         reserved = None
         if self._limited or self._priced:
-            reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
+            reserved = budget.upper_bound(weighed, self._llm.max_output_tokens or 0, self._pool)
             if self._limited and not budget.fits(turn.header, reserved):
                 return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
@@ -302,11 +310,16 @@ class _Sender:
     def _with_repair(self, messages: tuple[ChatMessage, ...], repair: Repair) -> tuple[ChatMessage, ...]:
         """Return a prompt with the wrong answer shown; as it was where that has no room or cannot be afforded."""
         longer = (*messages, *repair.messages())
-        bound = budget.upper_bound(longer, self._llm.max_output_tokens or 0, self._pool)
-        if self._refusal(longer) or (self._limited and not budget.fits(self._turn.header, bound)):
+        weighed = self._weighed(longer)
+        bound = budget.upper_bound(weighed, self._llm.max_output_tokens or 0, self._pool)
+        if self._refusal(weighed) or (self._limited and not budget.fits(self._turn.header, bound)):
             return messages
         self._task["kind"] = "repair"
         return longer
+
+    def _weighed(self, messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+        """Return messages as long as all that is sent: the tools that are offered go with them."""
+        return weighed_with(messages, self._llm.tools) if self._llm.tools else messages
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
         tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
@@ -333,9 +346,8 @@ class _Sender:
             made = zip(first.call.messages, contents, strict=True)
             return tuple([remade(message, content=content) for message, content in made])
         roles = [template.role for template in self._llm.messages]
-        return tuple(
-            trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)
-        )
+        own = [trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)]
+        return (*own, *self._more())
 
     def _context(self, index: int) -> dict[str, Any]:
         match self._step.kind:

@@ -187,8 +187,7 @@ def compile_workflow(
     marked = marked_fields(read.input_schema, problems)
     taint = taint_of(ordered, scope.reads, marked, whole=read.confidential)
     if pools is not None:
-        private = [pool for pool in pools if pool not in public_pools]
-        check_public(ordered, taint, problems, public=public_pools, private=private)
+        check_public(ordered, taint, problems, public=public_pools, pools=pools)
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
     yields = taint.reason([each for each in scope.reads if each.path.partition(".")[0] == "output"])

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from headrace.orchestrator.core.events import TaskRedriven
 from headrace.orchestrator.core.graph import Step
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.sensitivity import is_confidential
 from headrace.orchestrator.core.state import Phase, StepStatus, TaskRecord, TaskStatus
-from headrace.orchestrator.core.task_calls import pool_of
+from headrace.orchestrator.core.task_calls import pool_of, tool_of
 from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
@@ -59,8 +60,13 @@ def _refusal(turn: Turn, step: Step, index: int, event: TaskRedriven, record: Ta
         return f"unknown pool {pool[:80]!r}"
     if pool in environment.public_pools and is_confidential(turn, step):
         return f"pool {pool!r} is public, and the task is confidential"
-    if step.tool is not None and (event.messages is not None or event.pool not in (None, step.tool.pool)):
+    tool = tool_of(turn, step, index)
+    if tool is not None and (event.messages is not None or event.pool not in (None, tool.pool)):
         return "a call of a tool has no prompt and no other pool: it is sent back as it was"
+    if event.messages is not None and isinstance(step.script, AgentPlan):
+        return "an agent's conversation follows from its turns and calls: it is sent back as it was"
+    if event.pool is not None and (serves := environment.pools[event.pool].serves) != "chat":
+        return f"pool {event.pool!r} serves {serves}, and answers no prompts"
     if event.messages is not None and sum(len(content) for _, content in event.messages) > MAX_EDIT_CHARS:
         return f"the edited prompt is above {MAX_EDIT_CHARS:,} characters"
     return None

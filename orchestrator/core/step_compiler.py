@@ -227,7 +227,12 @@ class StepCompiler:
             self._problem(path, f"size is missing: how many {spec.by} a chunk holds at most")
         if spec.by != "records" and spec.format != "auto":
             self._problem(f"{path}.format", "format belongs to by: records")
-        return SplitPlan(spec.source, spec.by, spec.size, spec.format), self.scope.names(f"{path}.from", spec.source)
+        if spec.overlap and spec.by == "records":
+            self._problem(f"{path}.overlap", "overlap belongs to texts: records stand for themselves")
+        elif spec.size is not None and spec.overlap * 2 > spec.size:
+            self._problem(f"{path}.overlap", f"overlap {spec.overlap} is above half of size {spec.size}")
+        plan = SplitPlan(spec.source, spec.by, spec.size, spec.overlap, spec.format)
+        return plan, self.scope.names(f"{path}.from", spec.source)
 
 
 def _require(spec: StepSpec) -> Require:

@@ -15,6 +15,7 @@ from headrace.orchestrator.core.problems import Problems
 from headrace.orchestrator.core.scope import Read
 from headrace.orchestrator.core.steps import Step
 from headrace.schemas.base import Sensitivity
+from headrace.schemas.pools import Pool
 
 _DECLASSIFY = "or sensitivity: public on {}, where what it yields may be seen by all"
 
@@ -78,20 +79,22 @@ def _reason(step: Step, taint: Taint, reads: Sequence[Read]) -> str | None:
         return f"its items are those of step {source.step!r}, whose output is"
     place = source_field(source.expression) if source is not None and source.expression is not None else None
     item = None if place is None else (*place, ANY)
-    own = [read for read in reads if read.path.startswith(f"steps.{step.name}.")]
+    begin = f"steps.{step.name}."
+    own = [read for read in reads if read.path.startswith(begin)]
     if item is not None and step.makes_tasks:
-        own = [read for read in own if read.source != source.expression]  # type: ignore[union-attr]
+        # The list itself is dealt out: what counts is what its tasks read of their item.
+        own = [read for read in own if read.path != f"{begin}{step.kind}"]
     return taint.reason(own, item)
 
 
 def check_public(
-    steps: Iterable[Step], taint: Taint, problems: Problems, *, public: Collection[str], private: Sequence[str]
+    steps: Iterable[Step], taint: Taint, problems: Problems, *, public: Collection[str], pools: Mapping[str, Pool]
 ) -> None:
     """Note confidential steps that go where everybody may see them, and declassifications of nothing.
 
     Args:
         public: the pools of public endpoints.
-        private: the other pools.
+        pools: all pools.
     """
     for step in steps:
         reason = taint.why.get(step.name)
@@ -102,6 +105,8 @@ def check_public(
             continue
         used = public_uses(step, public)
         if used:
+            serve = {pools[pool].serves for pool in step.model_pools if pool in public}
+            private = [name for name, pool in pools.items() if name not in public and pool.serves in serve]
             known = ", ".join(private[:12]) or "there is none"
             named = next((repr(name) for name in taint.closed if repr(name) in reason), None)
             way = f", {_DECLASSIFY.format(named)}" if named else ""
@@ -113,5 +118,5 @@ def check_public(
 
 def public_uses(step: Step, public: Collection[str]) -> list[str]:
     """Return the public pools and tools that a step may call, as they are spoken of."""
-    pools = [f"pool {call.pool}" for call in step.calls if call.pool in public]
+    pools = [f"pool {pool}" for pool in step.model_pools if pool in public]
     return list(dict.fromkeys((*pools, *(f"tool {tool.name}" for tool in step.tools if tool.pool and tool.public))))

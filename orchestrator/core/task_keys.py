@@ -7,7 +7,7 @@ from hashlib import sha256
 from headrace.orchestrator.core.steps import KeyRule, Step
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.ids import murmur2, session_of
-from headrace.schemas.messages import Task
+from headrace.schemas.messages import LlmCall, Task
 
 
 def record_key(step: Step, task: Task, *, spread_over: int) -> str:
@@ -21,12 +21,14 @@ def record_key(step: Step, task: Task, *, spread_over: int) -> str:
             return task.task_id
         case KeyRule.SESSION:
             return session_of(task.job_id) or task.task_id
+        case KeyRule.PREFIX if task.call is not None:
+            return f"{_prefix(task.call, task.template_hash)}-{murmur2(task.task_id.encode()) % spread_over}"
         case KeyRule.PREFIX:
-            return f"{_prefix(task)}-{murmur2(task.task_id.encode()) % spread_over}"
+            return task.task_id  # What has no prompt, such as the comparison of a route, has nothing to cache.
 
 
-def _prefix(task: Task) -> str:
+def _prefix(call: LlmCall, template_hash: str) -> str:
     """Return what tells one prompt prefix from another: all messages but the last; of a lone one, its template."""
-    ahead = task.call.messages[:-1] if task.call is not None else ()
-    text = canonical_json([[each.role, each.content] for each in ahead]) if ahead else task.template_hash.encode()
+    ahead = call.messages[:-1]
+    text = canonical_json([[each.role, each.content] for each in ahead]) if ahead else template_hash.encode()
     return sha256(text).hexdigest()[:16]

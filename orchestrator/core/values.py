@@ -160,7 +160,8 @@ def split_items(turn: Turn, step: Step) -> list[Any]:
             f"job {turn.job_id} counts tokens by {turn.header.spec.tokens_rule}, which this instance does not have",
             "install the extra `tokens` on every orchestrator",
         )
-    return split_text(text, by=step.split.by, size=step.split.size, count_tokens=count, format=step.split.format)
+    plan = step.split
+    return split_text(text, by=plan.by, size=plan.size, count_tokens=count, overlap=plan.overlap, format=plan.format)
 
 
 def _evaluated(turn: Turn, step: Step, template: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from headrace.orchestrator.core.json_schema import findings
 from headrace.orchestrator.core.scripts.plans import PlannedPlan
-from headrace.orchestrator.core.scripts.run import Answer, Call, Failed, Finished, News, Run, Stage, Verdict
+from headrace.orchestrator.core.scripts.run import Answer, Call, Failed, Finished, News, Run, Stage, Verdict, call_to
 from headrace.orchestrator.core.sensitivity import is_confidential
 from headrace.orchestrator.core.steps import RetryRule, RetryRules
 from headrace.schemas.codec import canonical_json
@@ -87,7 +87,7 @@ def _call(plan: PlannedPlan, tasks: list[Planned], number: int, answers: Mapping
     def names() -> Mapping[str, Any]:
         return {"args": task.args, "needs": [answer.value() for answer in needed], "index": number}
 
-    return Call(plan.allowed[task.name].call, names)
+    return call_to(plan.allowed[task.name].call, names)
 
 
 def _known(plan: PlannedPlan) -> dict[str, Any]:

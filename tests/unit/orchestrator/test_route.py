@@ -138,7 +138,6 @@ def test_a_budget_and_confidentiality_look_at_every_branch() -> None:
         ({"classifier": {**CLASSIFIER, "pool": "tny"}}, "unknown pool 'tny' (did you mean 'tiny'?)"),
         ({"to": {"nobody": {"lm": 1}}}, "unknown key 'lm' (did you mean 'llm'?)"),
         ({"to": {}}, "steps.s.route.to"),
-        ({"semantic": {}}, "not yet: 'semantic'"),
     ],
 )
 def test_a_route_that_does_not_hold_is_refused_with_the_reason(fields: dict[str, Any], part: str) -> None:
