@@ -1,4 +1,4 @@
-"""Steps around the models: tools, sagas, texts that are cut, lists that are put together. One errand a workflow."""
+"""Steps with tools: calls, sagas, agents; texts that are cut, lists that are put together. One errand a workflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from tests.patterns import COUNT
-from tests.simulation.deployment import BOOK, LOOK, ORDER, UNDO
+from tests.simulation.deployment import BOOK, HOUSE, LOOK, OPEN, ORDER, UNDO
 
 Steps = dict[str, Any]
 SOURCE = "{{ input.items }}"
@@ -67,5 +67,12 @@ def _saga(draws: Random) -> Steps:
     return {"saga": {"saga": entries, "retry": _retry(draws)}}
 
 
-ERRANDS = (_tool, _tool_for_each, _split, _saga, _saga, _saga)
+def _agent(draws: Random) -> Steps:
+    step: Steps = {"pool": draws.choice((OPEN, HOUSE)), "prompt": TEXT, "max_output_tokens": 8}
+    step |= {"tools": [LOOK, BOOK, draws.choice((LOOK, ORDER))], "max_turns": draws.choice((2, 3, 5))}
+    step |= {"max_calls": draws.choice((1, 4)), "max_parallel": draws.choice((1, 3))}
+    return {"agent": {"agent": {**step, "tools": list(dict.fromkeys(step["tools"]))}, "retry": _retry(draws)}}
+
+
+ERRANDS = (_tool, _tool_for_each, _split, _saga, _saga, _saga, _agent)
 """What may be drawn; sagas oftener, since only some of them fail."""

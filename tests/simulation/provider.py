@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 
 from headrace.schemas.errors import AdapterError, ErrorKind
-from headrace.schemas.messages import LlmCall, Usage
+from headrace.schemas.messages import LlmCall, ToolUse, Usage
 from headrace.workers.adapters.base import AdapterConfig, Completion
 from tests.patterns import answer_to
+from tests.simulation.deployment import UNDO
 from tests.simulation.faults import Faults
 from tests.simulation.process import Process
 from tests.simulation.world import World
@@ -115,7 +116,18 @@ class SimAdapter:
             raise error
         call.ended = "ok"
         confidence = provider.answers.random() if request.logprobs else None
-        return Completion(text, "stop", usage, model, confidence=confidence)
+        return Completion(text, "stop", usage, model, confidence=confidence, tool_calls=self._tool_calls(request))
+
+    def _tool_calls(self, request: LlmCall) -> tuple[ToolUse, ...]:
+        """Draw which calls of tools a turn asks for: some of tools that are not listed, some that hold no schema."""
+        draws = self._provider.answers
+        if not request.tools or request.tool_choice == "none" or draws.random() < 0.3:
+            return ()
+        names = [*(offer.name for offer in request.tools), UNDO]
+        arguments = ('{"text": "more"}', '{"text": "all"}', '{"text": "more"}', "{}")
+        return tuple(
+            ToolUse(name=draws.choice(names), arguments=draws.choice(arguments)) for _ in range(draws.choice((1, 1, 3)))
+        )
 
     async def close(self) -> None:
         """Nothing is held."""
