@@ -79,9 +79,11 @@ def _reason(step: Step, taint: Taint, reads: Sequence[Read]) -> str | None:
         return f"its items are those of step {source.step!r}, whose output is"
     place = source_field(source.expression) if source is not None and source.expression is not None else None
     item = None if place is None else (*place, ANY)
-    own = [read for read in reads if read.path.startswith(f"steps.{step.name}.")]
+    begin = f"steps.{step.name}."
+    own = [read for read in reads if read.path.startswith(begin)]
     if item is not None and step.makes_tasks:
-        own = [read for read in own if read.source != source.expression]  # type: ignore[union-attr]
+        # The list itself is dealt out: what counts is what its tasks read of their item.
+        own = [read for read in own if read.path != f"{begin}{step.kind}"]
     return taint.reason(own, item)
 
 

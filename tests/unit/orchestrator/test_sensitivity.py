@@ -102,6 +102,7 @@ def test_of_the_items_of_a_list_only_the_marked_fields_count() -> None:
     assert "names input.rows.*.iban" in problems(each("{{ item.iban }}"))[0]
     assert "names input.rows.*.iban" in problems(each("{{ item }}"))[0]
     assert "names input.rows.*.iban" in problems(each("{{ item.amount }}", "{{ input.rows[:2] }}"))[0]
+    assert "names input.rows.*.iban" in problems(each("{{ input.rows }}"))[0], "the same text as its source"
     tree = llm("{% for row in items %}{{ row.amount }}{% endfor %}", "large", reduce="{{ input.rows }}")
     assert "names input.rows.*.iban" in problems({"a": tree})[0]
     assert confidential(compiled({"a": {"reduce": "{{ input.rows }}", "with": "concat"}})) == ["a"]
