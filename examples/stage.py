@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -31,7 +32,7 @@ from headrace.examples.provider import Provider
 from headrace.runtime.local_model import ModelServer, bundled_small_model, server_available
 from headrace.runtime.settings import Settings
 from headrace.runtime.supervisor import ProcessSpec, Supervisor
-from headrace.schemas.errors import ConfigError
+from headrace.schemas.errors import ConfigError, DependencyUnavailable
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -96,6 +97,15 @@ class Stage:
         self.say(f"  {'✓' if check.held else '✗'} {what}" + (f": {check.saw}" if check.saw else ""))
 
     # What it needs
+
+    def needs(self, module: str, *, extra: str) -> None:
+        """Look whether a package is installed that Headrace itself does not need.
+
+        Raises:
+            DependencyUnavailable: it is not; the extra that brings it is named.
+        """
+        if find_spec(module) is None:
+            raise DependencyUnavailable(f"example {self.name} needs {module}", f"pip install 'headrace[{extra}]'")
 
     def enter(self, manager: AbstractContextManager[T]) -> T:
         """Enter a context that is left with the stage."""

@@ -15,6 +15,7 @@ from headrace.runtime.output import OutputSchemas
 from headrace.runtime.turns import judge_answer
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import ErrorKind
+from headrace.schemas.json_texts import map_texts
 from headrace.schemas.messages import EmbedCall, Failure, Result, Task, ToolUse, Usage
 from headrace.schemas.pools import Pool
 from headrace.schemas.schema_sample import json_for
@@ -138,7 +139,9 @@ def _uses(task: Task, pick: Pick) -> list[ToolUse]:
     if task.call is None or not task.call.tools or task.call.tool_choice == "none":
         return []
     return [
-        ToolUse(name=use.name, arguments=_filled(_as_text(use.arguments), task, pick.groups))
+        ToolUse(
+            name=use.name, arguments=_as_text(map_texts(use.arguments, lambda text: _filled(text, task, pick.groups)))
+        )
         for use in pick.spec.tool_calls
     ]
 

@@ -110,18 +110,18 @@ def no_fencing() -> Iterator[None]:
 
 
 @contextmanager
-def no_new_producer_after_a_doubtful_commit() -> Iterator[None]:
-    """A connection that broke during a commit is ignored: its request may end the next transaction.
+def no_new_producer_after_a_doubtful_ending() -> Iterator[None]:
+    """A connection that broke during a commit or an abort is ignored: its request may end the next transaction.
 
     Without the pause between transactions, in which such a request nearly always arrives.
     """
-    commit = TransactionSession._commit
+    end = TransactionSession._end
 
-    def careless(self: TransactionSession) -> None:
-        commit(self)
+    def careless(self: TransactionSession, call: Callable[[], None]) -> None:
+        end(self, call)
         self._doubtful = False
 
-    with patch.object(TransactionSession, "_commit", careless), patch.object(transaction, "_SETTLE_S", 0.0):
+    with patch.object(TransactionSession, "_end", careless), patch.object(transaction, "_SETTLE_S", 0.0):
         yield
 
 
@@ -195,7 +195,7 @@ VARIANTS = (
     Variant(state_before_commit, ("errors", "unknown"), 2),
     Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 245),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 33),
+    Variant(no_new_producer_after_a_doubtful_ending, ("loss", "slow"), 33),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
     Variant(journal_unread, ("crash",), 1),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal, NamedTuple
 
+from headrace.schemas.json_texts import map_texts
 from headrace.schemas.schema_sample import json_for
 from headrace.schemas.vectors import packed
 from headrace.workers.adapters.faulty.script import Fault, Rule, ScriptedUse
@@ -86,13 +87,13 @@ def uses_of(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any]) ->
     """Return the calls of tools that a rule asks for; none where the request offers none, or lets none be called."""
     if not body.get("tools") or body.get("tool_choice") == "none":
         return ()
-    quoted = tuple(json.dumps(group or "")[1:-1] for group in groups)
-    return tuple(_use(use, number, quoted, body) for number, use in enumerate(rule.tool_calls))
+    return tuple(_use(use, number, groups, body) for number, use in enumerate(rule.tool_calls))
 
 
-def _use(use: ScriptedUse, number: int, groups: tuple[str, ...], body: dict[str, Any]) -> dict[str, Any]:
-    text = use.arguments if isinstance(use.arguments, str) else json.dumps(use.arguments, ensure_ascii=False)
-    function = {"name": use.name, "arguments": _filled(text, groups, body)}
+def _use(use: ScriptedUse, number: int, groups: tuple[str | None, ...], body: dict[str, Any]) -> dict[str, Any]:
+    arguments = map_texts(use.arguments, lambda text: _filled(text, groups, body))
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    function = {"name": use.name, "arguments": text}
     return {"id": f"scripted{number}", "type": "function", "function": function}
 
 
