@@ -71,7 +71,7 @@ def _twice(at_us: int) -> list[str]:
     process = process_until_calm(lambda process: process.cut_off(MINUTE_US), at_us=away_us)
     made = [Call(*ATTEMPT, who, at_us, Usage(), "ok") for who in (process, Process(process.world, "open-1.2"))]
     nothing: Any = SimpleNamespace()
-    history = History(Cluster(process.world, []), Topics("sim"), made, nothing, {})
+    history = History(Cluster(process.world, []), Topics("sim"), calls=made, served=[], chaos=nothing, objects={})
     vars(history).update(dispatched={ATTEMPT: {"pool": OPEN}}, results={})
     return list(calls(history))
 
