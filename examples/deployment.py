@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,8 @@ class Deployment:
     environment: Mapping[str, str]
     _held: ExitStack = field(default_factory=ExitStack)
     _supervisor: Supervisor = field(init=False)
+    _logged: dict[str, int] = field(default_factory=dict)
+    """Bytes that earlier runs left in the logs."""
     client: HeadraceClient = field(init=False)
 
     def __enter__(self) -> Self:
@@ -64,6 +67,7 @@ class Deployment:
         pools = load_pools(self.settings.pools_file).pools
         self._held.callback(delete_topics, admin, f"{self.settings.topics.prefix}.")
         apply(admin, self.settings, pools)
+        self._logged = {path.name: path.stat().st_size for path in (self.settings.data_path / "logs").glob("*.log")}
         # Entered last, left first: the processes drain before their topics go.
         self._supervisor = self._held.enter_context(Supervisor(self.settings.data_path / "logs"))
         start_together(self._supervisor, [self._own(spec) for spec in self._specs(list(pools))])
@@ -109,10 +113,18 @@ class Deployment:
 
     def events(self, job_id: str) -> list[Event]:
         """Return what was announced of a job so far, in order."""
+        return self.events_of([job_id])[job_id]
+
+    def events_of(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the same of several jobs; a partition of the topic is read once for all of them."""
+        keys, events = {job_id.encode() for job_id in job_ids}, {job_id: list[Event]() for job_id in job_ids}
         with TopicReader(self.settings, "example") as reader:
-            place = (self.settings.topic_names.events, place_of(reader, self.settings, job_id).partition)
-            found = scan(reader, {place: OFFSET_BEGINNING}, keep=lambda key: key == job_id.encode())
-            return [decode(Event, one.value() or b"", header_map(headers_of(one))) for one in found]
+            homes = {place_of(reader, self.settings, job_id).partition for job_id in job_ids}
+            places = {(self.settings.topic_names.events, home): OFFSET_BEGINNING for home in homes}
+            for one in scan(reader, places, keep=lambda key: key in keys):
+                event = decode(Event, one.value() or b"", header_map(headers_of(one)))
+                events[event.job_id].append(event)
+        return events
 
     # What lies on Kafka
 
@@ -126,6 +138,13 @@ class Deployment:
         with TopicReader(self.settings, "example") as reader:
             places = {(topic, number): OFFSET_BEGINNING for number in range(reader.partitions(topic))}
             return list(scan(reader, places, keep=lambda _key: True))
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """Return what a process (``worker-small-1``) has logged since the start, line by line."""
+        path = self.settings.data_path / "logs" / f"{name}.log"
+        with path.open("rb") as lines:
+            lines.seek(self._logged.get(path.name, 0))
+            return [json.loads(line) for line in lines if line.startswith(b"{")]
 
     # Faults
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.schemas.base import ObjectRef
-from headrace.schemas.calls import Failure, Result, Task
+from headrace.schemas.calls import MAX_WRONG_ANSWER, Failure, Result, Task
 from headrace.schemas.codec import ATTEMPT_HEADER, JOB_HEADER, REPLY_HEADER, TASK_HEADER
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.ids import TASK_ID, TaskId, check_job_id
@@ -141,12 +141,14 @@ def _check_range(name: str, number: int, least: int, most: int) -> None:
 def _cut(result: Result) -> Result:
     """Return the result with its texts cut; the usual one is returned as it is."""
     texts = (result.finish_reason, result.model, result.endpoint, result.pool, result.worker)
-    if result.failure is None and len("".join(texts)) <= MAX_NAME:
+    if result.failure is None and not result.wrong_answer and len("".join(texts)) <= MAX_NAME:
         return result
     changes: dict[str, object] = {}
     for name in ("finish_reason", "model", "endpoint", "pool", "worker"):
         if len(text := getattr(result, name)) > MAX_NAME:
             changes[name] = text[:MAX_NAME]
+    if len(result.wrong_answer) > MAX_WRONG_ANSWER:
+        changes["wrong_answer"] = result.wrong_answer[:MAX_WRONG_ANSWER]
     failure: Failure | None = result.failure
     if failure is not None and len(failure.message) > MAX_MESSAGE:
         changes["failure"] = failure.model_copy(update={"message": failure.message[:MAX_MESSAGE]})

@@ -21,6 +21,8 @@ from headrace.schemas.calls import (
     Result,
     Task,
     ToolCall,
+    ToolOffer,
+    ToolUse,
     Usage,
 )
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
@@ -72,6 +74,8 @@ __all__ = [
     "Submission",
     "Task",
     "ToolCall",
+    "ToolOffer",
+    "ToolUse",
     "Unconfirmed",
     "Usage",
 ]

@@ -113,6 +113,11 @@ class PoolsFile(_Closed):
             raise ValueError("; ".join(problems))
         return self
 
+    @property
+    def public_pools(self) -> tuple[str, ...]:
+        """The pools of public endpoints: nothing confidential goes there."""
+        return tuple(name for name, pool in self.pools.items() if self.endpoints[pool.endpoint].public)
+
     def tools_of(self, pool: str) -> dict[str, Tool]:
         """Return the tools that the workers of a pool run; none: it is a pool of models."""
         return {name: tool for name, tool in self.tools.items() if pool_of(tool) == pool}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from headrace.schemas.workflow_calls import CallSpec, Closed, LlmSpec
+from headrace.schemas.workflow_calls import CallSpec, Closed, LlmSpec, ToolCallSpec
 
 Share = Annotated[float, Field(ge=0, le=1)]
 AT_LEAST = 0.3
@@ -57,6 +57,8 @@ class BranchSpec(Closed):
 
     llm: LlmSpec | None = None
     """One model call, whose answer is the step's output."""
+    tool: ToolCallSpec | None = None
+    """In its place: one call of a tool."""
 
 
 class RouteSpec(Closed):

@@ -118,7 +118,9 @@ def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[Fi
         text = _read(file)
     except ConfigError as error:
         return None, [FileProblem(str(file), Problem("file", error.message))]
-    return check_text(str(file), text, pools=pools.pools if pools else None, tools=pools.tools if pools else None)
+    if pools is None:
+        return check_text(str(file), text, pools=None)
+    return check_text(str(file), text, pools=pools.pools, tools=pools.tools, public_pools=pools.public_pools)
 
 
 def _read(file: Path) -> str:

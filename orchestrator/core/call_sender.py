@@ -10,14 +10,16 @@ from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
 from headrace.orchestrator.core.scripts.run import Call
+from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
 from headrace.orchestrator.core.state import TaskRecord
 from headrace.orchestrator.core.steps import Step
+from headrace.orchestrator.core.task_keys import record_key
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import step_context
 from headrace.orchestrator.core.work import Work
 from headrace.schemas.base import trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.messages import EmbedCall, Failure, Lane, Sensitivity, Task, ToolCall
+from headrace.schemas.messages import EmbedCall, Failure, Lane, Task, ToolCall
 
 Payload = TypeVar("Payload", ToolCall, EmbedCall)
 
@@ -58,6 +60,11 @@ class CallSender(ABC, Generic[Payload]):
         """Whether a call costs anything."""
 
     @property
+    def outside(self) -> str:
+        """What nothing confidential may be sent to, as it is spoken of; empty where all may be."""
+        return f"pool {self._call.pool}" if self._call.pool in self._turn.environment.public_pools else ""
+
+    @property
     def timeout_ms(self) -> int:
         """How long a call may take."""
         return self._step.timeout_ms or int(self._pool.timeout_s * 1000)
@@ -70,6 +77,9 @@ class CallSender(ABC, Generic[Payload]):
             work: what rendering it may do.
         """
         turn = self._turn
+        if (outside := self.outside) and is_confidential(turn, self._step):
+            message = f"step {self._step.name} is confidential, and {outside} is public"
+            return Failure(kind=ErrorKind.BAD_REQUEST, message=message)
         try:
             payload = self.payload(index, work)
         except (DependencyUnavailable, InputBroken):
@@ -86,7 +96,8 @@ class CallSender(ABC, Generic[Payload]):
         task = self._task(index, record, payload)
         before, trace = self._before, tuple((name, text.encode()) for name, text in turn.header.spec.trace)
         after = before.failure.kind.value if before is not None and before.failure is not None else ""
-        turn.effect(DispatchTask(task, task.task_id, trace, after, before.cause if before is not None else ""))
+        key = record_key(self._step, task, spread_over=1)
+        turn.effect(DispatchTask(task, key, trace, after, before.cause if before is not None else ""))
         return None
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
@@ -107,7 +118,7 @@ class CallSender(ABC, Generic[Payload]):
             lane=Lane(spec.lane),
             reply_partition=turn.view.partition,
             tenant=spec.tenant,
-            sensitivity=Sensitivity(spec.sensitivity),
+            sensitivity=sensitivity_of(turn, step),
             workflow=spec.workflow,
             template_hash=step.template_hash,
             timeout_ms=self.timeout_ms,

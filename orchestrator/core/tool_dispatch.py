@@ -44,17 +44,18 @@ class ToolSender(CallSender[ToolCall]):
     def timeout_ms(self) -> int:
         return self._step.timeout_ms or self._tool.timeout_ms or super().timeout_ms
 
+    @property
+    def outside(self) -> str:
+        return f"tool {self._tool.name}" if self._tool.public else ""
+
     def bound(self, payload: ToolCall) -> budget.Bound:
         del payload
         return (0, self._tool.price_microusd)
 
     def payload(self, index: int, work: Work) -> ToolCall:
-        context = {**self._base, **self._call.names()}
-        if self._step.kind is StepKind.FOR_EACH:
-            if self._item is None:
-                self._item = item_reader(self._turn, self._step)
-            context = {**context, "item": self._item(index), "index": index}
-        arguments: dict[str, Any] = evaluate_structure(self._tool.arguments, context, step=self._step.name, work=work)
+        arguments = self._call.arguments
+        if arguments is None:
+            arguments = self._rendered(index, work)
         if found := findings(self._tool.schema, arguments):
             said = "; ".join(found)[:MAX_SAID]
             raise RenderError(f"step {self._step.name}: the arguments of {self._tool.name} do not hold: {said}")
@@ -63,3 +64,12 @@ class ToolSender(CallSender[ToolCall]):
             message = f"step {self._step.name}: arguments of {size:,} bytes; at most {most:,} can be sent"
             raise RenderError(message, kind=ErrorKind.TOO_LARGE)
         return trusted(ToolCall, tool=self._tool.name, arguments=arguments)
+
+    def _rendered(self, index: int, work: Work) -> dict[str, Any]:
+        context = {**self._base, **self._call.names()}
+        if self._step.kind is StepKind.FOR_EACH:
+            if self._item is None:
+                self._item = item_reader(self._turn, self._step)
+            context = {**context, "item": self._item(index), "index": index}
+        rendered: dict[str, Any] = evaluate_structure(self._tool.arguments, context, step=self._step.name, work=work)
+        return rendered

@@ -102,6 +102,7 @@ CHANGES: dict[str, list[Any]] = {
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
     **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
+    "wrong_answer": ["", "no JSON"],
     "confidence": [None, 0.5],
     "nested": [None, Nested(attempts=1)],
 }

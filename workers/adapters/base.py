@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import SecretStr
 
-from headrace.schemas.messages import LlmCall, Usage
+from headrace.schemas.messages import LlmCall, ToolUse, Usage
 from headrace.schemas.pools import Endpoint
 from headrace.schemas.vectors import Vector
 
@@ -31,6 +31,8 @@ class Completion(NamedTuple):
     """The provider refused the content; what it counted until then is paid all the same."""
     confidence: float | None = None
     """e to the mean log-probability of the answer's tokens, 0 to 1, where it was asked for and the provider says it."""
+    tool_calls: tuple[ToolUse, ...] = ()
+    """The calls of tools that it asks for, where the call offers some; without ids."""
 
 
 class Embedding(NamedTuple):

@@ -22,7 +22,8 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
-from headrace.runtime.output import OutputSchemas, judge
+from headrace.runtime.output import OutputSchemas
+from headrace.runtime.turns import judge_answer
 from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
@@ -226,8 +227,13 @@ class AttemptRunner:
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output, failure = judge(
-            completion.text, call.output_schema, self._schemas, truncated=truncated, refused=completion.refused
+        output, failure, wrong_answer = judge_answer(
+            call,
+            completion.text,
+            completion.tool_calls,
+            self._schemas,
+            truncated=truncated,
+            refused=completion.refused,
         )
         usage = completion.usage
         cost = cost_microusd(usage, self._pool.price) if self._charged else 0
@@ -242,6 +248,7 @@ class AttemptRunner:
             attempt=task.attempt,
             failure=failure,
             output=output,
+            wrong_answer=wrong_answer,
             truncated=truncated,
             finish_reason=completion.finish_reason,
             usage=usage,
@@ -287,7 +294,8 @@ class AttemptRunner:
         except Exception as error:  # For example a lone surrogate in a provider's text.
             message = f"the answer cannot be written as JSON: {type(error).__name__}"
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
-            result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
+            nothing = dict.fromkeys(("wrong_answer", "model", "finish_reason"), "")
+            result = result.model_copy(update={"output": None, "failure": failure, **nothing})
             return Ended(result, result_text(result), called)
 
 

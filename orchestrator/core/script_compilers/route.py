@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
 from headrace.orchestrator.core.llm_plan import LlmPlan
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.script_compilers.answer import answer_schema
-from headrace.orchestrator.core.scripts.plans import UNSURE, RoutePlan, Rule
+from headrace.orchestrator.core.script_compilers.callee import callee
+from headrace.orchestrator.core.scripts.plans import UNSURE, Callee, RoutePlan, Rule
 from headrace.orchestrator.core.semantic import SemanticPlan
 from headrace.schemas.messages import Examples
+from headrace.schemas.tools import ToolSpec
 from headrace.schemas.vectors import example_problem
 from headrace.schemas.workflow_patterns import ClassifierSpec, RouteSpec, SemanticSpec
 
 
-def route(calls: CallCompiler, path: str, spec: RouteSpec) -> tuple[RoutePlan, Needs]:
+def route(
+    calls: CallCompiler, tools: Mapping[str, ToolSpec] | None, path: str, spec: RouteSpec
+) -> tuple[RoutePlan, Needs]:
     """Return the plan of a route, and the steps that it refers to."""
     needs: Needs = ()
-    branches: dict[str, LlmPlan | None] = {}
+    branches: dict[str, Callee | None] = {}
     for name, branch in spec.to.items():
-        branches[name] = None
-        if branch.llm is not None:
-            branches[name], more = calls.llm(f"{path}.to.{name}.llm", branch.llm)
-            needs += more
+        branches[name], more = callee(calls, tools, f"{path}.to.{name}", branch)
+        needs += more
     semantic: SemanticPlan | None = None
     if spec.semantic is not None:
         semantic, more = _semantic(calls, f"{path}.semantic", spec.semantic, spec)

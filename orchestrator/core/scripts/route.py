@@ -18,6 +18,7 @@ from headrace.orchestrator.core.scripts.run import (
     Stage,
     Verdict,
     answer_value,
+    call_to,
 )
 from headrace.orchestrator.core.semantic import Choice, SemanticPlan, choose
 from headrace.orchestrator.core.steps import RetryRule, RetryRules
@@ -40,7 +41,7 @@ def decide(plan: RoutePlan, run: Run) -> Verdict:
         return Finished(lambda: decided.to, news, receipt)
     answers = run.past[decided.asked :]
     if not answers:
-        return Stage((Call(call),), news)
+        return Stage((call_to(call),), news)
     answer = answers[0][0]
     if answer.good:
         return Finished(answer_value(answer), receipt=receipt)

@@ -15,7 +15,7 @@ from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Failure, PatternReceipt
+from headrace.schemas.messages import ChatMessage, Failure, PatternReceipt
 
 Evaluate = Callable[[str, Mapping[str, Any]], Any]
 """Returns a template's value with the step's context and further names."""
@@ -23,6 +23,10 @@ Evaluate = Callable[[str, Mapping[str, Any]], Any]
 
 def _no_names() -> Mapping[str, Any]:
     return {}
+
+
+def _no_messages() -> tuple[ChatMessage, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,14 @@ class Call:
     """How it is tried again; None: as the step says."""
     tool: ToolPlan | None = None
     """The call of a tool, where it is one."""
+    arguments: dict[str, Any] | None = None
+    """Its arguments as they are, where a model chose them; None: the templates of `tool` make them."""
     semantic: SemanticPlan | None = None
     """The comparison with examples, where it is one."""
     compulsory: bool = False
     """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
+    more: Callable[[], tuple[ChatMessage, ...]] = _no_messages
+    """Gives the messages that follow those of its templates; called where they are rendered."""
 
     @property
     def pool(self) -> str:
@@ -51,6 +59,11 @@ class Call:
             return self.semantic.pool
         assert self.llm is not None, "a call is of a model or of a tool"
         return self.llm.pool
+
+
+def call_to(callee: LlmPlan | ToolPlan, names: Callable[[], Mapping[str, Any]] = _no_names) -> Call:
+    """Return the call of a model or of a tool."""
+    return Call(tool=callee, names=names) if isinstance(callee, ToolPlan) else Call(callee, names)
 
 
 @dataclass(frozen=True, slots=True)

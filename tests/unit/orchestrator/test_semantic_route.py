@@ -118,7 +118,7 @@ def test_its_bill_is_on_the_receipt_and_within_the_budget() -> None:
 def test_nothing_confidential_is_compared_by_a_public_pool() -> None:
     world = World(public_pools=("embed",))
     world.submit("j", workflow(route()), {"question": "why?"}, sensitivity="confidential")
-    assert "s (embed)" in world.outcome("j").message
+    assert "s (pool embed)" in world.outcome("j").message
 
 
 def test_no_model_call_is_redriven_to_a_pool_that_serves_embeddings() -> None:

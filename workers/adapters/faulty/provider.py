@@ -16,10 +16,12 @@ from headrace.workers.adapters.faulty.replies import (
     Reply,
     Said,
     answered,
+    content_of,
     embedded,
     error,
     json_reply,
     text_of,
+    uses_of,
     wants_json,
 )
 from headrace.workers.adapters.faulty.script import Fault, Script, parse_script
@@ -116,7 +118,7 @@ class ScriptedProvider:
     def _complete(self, headers: Mapping[str, str], raw: bytes) -> Reply:
         try:
             body = json.loads(raw)
-            prompt = "\n".join(str(message["content"]) for message in body["messages"])
+            prompt = "\n".join(content_of(message) for message in body["messages"])
         except (ValueError, KeyError, TypeError):
             return error(400, type="invalid_request_error", code=None, message="no chat completion request")
         return self._answer(headers, raw, body, prompt)
@@ -181,7 +183,11 @@ class ScriptedProvider:
         if texts is not None:
             return fault, embedded(fault, texts, body, delay_s)
         if self._recorded is None:
-            said = Said(text_of(rule, groups, body, random), confidence=rule.confidence)
+            said = Said(
+                text_of(rule, groups, body, random),
+                confidence=rule.confidence,
+                tool_calls=uses_of(rule, groups, body),
+            )
             return fault, answered(fault, said, body, prompt, delay_s)
         found_answer = self._recorded.find(str(body.get("model", "")), prompt, wants_json=wants_json(body))
         if isinstance(found_answer, str):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal, NamedTuple
 
+from headrace.schemas.json_texts import map_texts
 from headrace.schemas.schema_sample import json_for
 from headrace.schemas.vectors import packed
-from headrace.workers.adapters.faulty.script import Fault, Rule
+from headrace.workers.adapters.faulty.script import Fault, Rule, ScriptedUse
 from headrace.workers.adapters.hashed_words import hashed_vector
 
 TOKEN_CHARS = 4
@@ -26,6 +27,8 @@ class Said(NamedTuple):
     """Tokens of the prompt and of the answer; None: counted by their characters."""
     confidence: float | None = None
     """The probability of each of its tokens, told where a request asks for it."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """Calls of tools that it asks for in place of its text, as they are written in a completion."""
 
 
 @dataclass(slots=True)
@@ -71,17 +74,43 @@ class Reply:
 
 def text_of(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any], random: Random) -> str:
     """Return what a rule answers."""
-    last = str(body["messages"][-1]["content"]) if body["messages"] else ""
     if rule.json_answer is not None:
         return json.dumps(rule.json_answer)
     if rule.answer is not None:
-        text = rule.answer.replace("{last}", last).replace("{model}", str(body.get("model", "")))
-        for number, group in enumerate(groups, start=1):
-            text = text.replace(f"{{{number}}}", group or "")
-        return text
+        return _filled(rule.answer, groups, body)
     if wants_json(body):
         return json.dumps(json_for(body["response_format"].get("json_schema", {}).get("schema"), random))
-    return last
+    return _last(body)
+
+
+def uses_of(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the calls of tools that a rule asks for; none where the request offers none, or lets none be called."""
+    if not body.get("tools") or body.get("tool_choice") == "none":
+        return ()
+    return tuple(_use(use, number, groups, body) for number, use in enumerate(rule.tool_calls))
+
+
+def _use(use: ScriptedUse, number: int, groups: tuple[str | None, ...], body: dict[str, Any]) -> dict[str, Any]:
+    arguments = map_texts(use.arguments, lambda text: _filled(text, groups, body))
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    function = {"name": use.name, "arguments": text}
+    return {"id": f"scripted{number}", "type": "function", "function": function}
+
+
+def content_of(message: dict[str, Any]) -> str:
+    """Return a message's text; one that asks for calls of tools has none."""
+    return str(message["content"] or "")
+
+
+def _filled(text: str, groups: tuple[str | None, ...], body: dict[str, Any]) -> str:
+    text = text.replace("{last}", _last(body)).replace("{model}", str(body.get("model", "")))
+    for number, group in enumerate(groups, start=1):
+        text = text.replace(f"{{{number}}}", group or "")
+    return text
+
+
+def _last(body: dict[str, Any]) -> str:
+    return content_of(body["messages"][-1]) if body["messages"] else ""
 
 
 def wants_json(body: dict[str, Any]) -> bool:
@@ -154,9 +183,14 @@ def _scripted_error(fault: Fault, delay_s: float) -> Reply:
 
 
 def _completion(said: Said, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
-    billed = said.billed or (len(prompt) // TOKEN_CHARS + 1, len(said.text) // TOKEN_CHARS + 1)
-    message = {"role": "assistant", "content": said.text}
+    offered = len(json.dumps(body["tools"])) if body.get("tools") else 0
+    written = len(json.dumps(said.tool_calls)) if said.tool_calls else len(said.text)
+    billed = said.billed or ((len(prompt) + offered) // TOKEN_CHARS + 1, written // TOKEN_CHARS + 1)
+    message: dict[str, Any] = {"role": "assistant", "content": said.text}
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": said.finish}
+    if said.tool_calls:
+        message |= {"content": None, "tool_calls": said.tool_calls}
+        choice["finish_reason"] = "tool_calls"
     if said.confidence is not None and body.get("logprobs"):
         token = {"token": "x", "logprob": math.log(said.confidence), "bytes": None, "top_logprobs": []}
         choice["logprobs"] = {"content": [token] * billed[1]}
