@@ -29,6 +29,7 @@ TARGET = 0.9
 
 def run(stage: Stage) -> None:
     provider, journal = stage.provider(stage.home / "answers.yaml"), stage.scratch / "journal.jsonl"
+    journal.unlink(missing_ok=True)  # Of a run before.
     places = {"127.0.0.1:9801": provider.address, "python3": sys.executable, "journal.jsonl": journal}
     names = _with_all_tools(stage.pools(places), stage)
     stage.expect("the server has a hundred tools", len(names) == 100, len(names))

@@ -67,7 +67,7 @@ class Library:
             case "list_references":
                 return {"references": self._references(self._document(arguments)["text"])}
             case "delete_document":
-                return self.documents.pop(self._document(arguments)["id"])
+                return {"deleted": self.documents.pop(self._document(arguments)["id"])["id"]}
             case _:
                 raise Refused(f"there is no tool {tool}")
 
@@ -106,7 +106,7 @@ class Library:
                 record.update({name: str(value) for name, value in arguments.items()})
                 return record
             case "delete":
-                return kept.pop(record["id"])
+                return {"deleted": kept.pop(record["id"])["id"]}
             case "copy":
                 return self._keep(resource, {**record, "document": str(arguments["document"])})
             case _:
