@@ -94,7 +94,7 @@ class Deployment:
 
     # Jobs
 
-    def submit(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> str:
+    def submit(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Submit a job and return its id; ``options`` as of `HeadraceClient.submit`."""
         return self.client.submit(workflow, dict(input or {}), **options)
 
@@ -107,7 +107,7 @@ class Deployment:
         outcome = self.client.outcome(job_id, timeout_s)
         return outcome.model_copy(update={"output": output_of(outcome, self.settings)})
 
-    def run(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
+    def run(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Submit a job and wait for its outcome."""
         return self.outcome(self.submit(workflow, input, **options))
 

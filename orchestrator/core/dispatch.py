@@ -82,7 +82,9 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     state = turn.step_state(step.name)
     if state.status is not StepStatus.RUNNING or not step.makes_tasks:
         return 0
-    left = _in_turn(turn, step, min(at_most, state.total - state.next))
+    left = min(at_most, state.total - state.next)
+    if step.key is KeyRule.SESSION:
+        left = _in_turn(turn, left)
     if step.script is not None:
         return min(left, len(next_calls(turn, step, state.next)))
     if step.kind is not StepKind.REDUCE and not streams(turn, step):
@@ -93,11 +95,9 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     return count
 
 
-def _in_turn(turn: Turn, step: Step, count: int) -> int:
-    """Return how many of so many tasks may go out at a time: of a step with ``key: session`` one, in its job's turn."""
-    if step.key is not KeyRule.SESSION or count <= 0:
-        return count
-    return 1 if has_turn(turn) else 0
+def _in_turn(turn: Turn, count: int) -> int:
+    """Return how many of so many tasks in turn may go out: one at a time, where it is the job's turn."""
+    return min(1, count) if count > 0 and has_turn(turn) else 0
 
 
 def is_ready(turn: Turn, step: Step, index: int) -> bool:
@@ -134,7 +134,8 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     refused: list[tuple[int, Failure]] = []
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step)) if may_go(turn, step) else 0
-    count = _in_turn(turn, step, count)
+    if step.key is KeyRule.SESSION:
+        count = _in_turn(turn, count)
     if step.script is not None:
         count = min(count, len(next_calls(turn, step, state.next)))
     if count <= 0:
@@ -221,7 +222,6 @@ class _Sender:
         self._names, self._more = call.names, call.more
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
-        self._spread_over = turn.environment.limits.prefix_keys
         self._forbidden = ""
         if pool_name in turn.environment.public_pools and is_confidential(turn, step):
             self._forbidden = f"step {step.name} is confidential, and pool {pool_name} is public"
@@ -295,12 +295,15 @@ class _Sender:
             self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
-        key = task.task_id if step.key is KeyRule.SPREAD else record_key(step, task, spread_over=self._spread_over)
+        key = task.task_id if step.key is KeyRule.SPREAD else self._key(task)
         turn.effect(DispatchTask(task, key, self._trace, self._after, self._cause, self._form))
         if task.kind == "repair":
             state = turn.step_state(step.name)
             turn.set_step(step.name, replace(state, repaired=state.repaired + 1))
         return None
+
+    def _key(self, task: Task) -> str:
+        return record_key(self._step, task, spread_over=self._turn.environment.limits.prefix_keys)
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
         """Return a task as it was last dispatched; raises what `messages` does."""

@@ -141,7 +141,12 @@ class Intake:
             return Aside(error.kind, _say(error))
         if (away := self._away(source, headers, at_ms, job_id)) is not None:
             return away
-        if submission.job_id is not None and key is not None and not _names(key, job_id):
+        if (
+            submission.job_id is not None
+            and key is not None
+            and key != job_id.encode()
+            and not _is_session(key, job_id)
+        ):
             return self._mismatch(source, at_ms, submission, job_id)
         try:
             return Arrived(job_id, self._event(submission, headers, at_ms, job_id))
@@ -245,9 +250,10 @@ class Intake:
         return Forward(Record(source.topic, source.key or job_id.encode(), source.value, home, kept))
 
 
-def _names(key: bytes, job_id: str) -> bool:
-    """Return whether a record's key is a job's id, or its session's: whoever wants his turns in order keys them so."""
-    return key == job_id.encode() or ((session := session_of(job_id)) is not None and key == session.encode())
+def _is_session(key: bytes, job_id: str) -> bool:
+    """Return whether a record's key is that of its job's session: whoever wants turns in order keys them so."""
+    session = session_of(job_id)
+    return session is not None and key == session.encode()
 
 
 def _redrive(submission: Submission, redrives: int) -> TaskRedriven:

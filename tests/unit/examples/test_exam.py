@@ -1,4 +1,4 @@
-"""The exam example: what is recorded, what the README says of it, and that the replay answers it over real HTTP."""
+"""The exam example: what is recorded, what its page says of it, and that the replay answers it over real HTTP."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from hashlib import sha256
 from xml.etree import ElementTree
 
 import pytest
-from examples.exam.prepare import KEY, draw, excerpt, fairest
-from examples.exam.recorded import HERE, MODELS, PRICES, cost_of, read_answers
-from examples.exam.score import PICTURE, cascade, frontier, picture, points_of, table, with_table
+import yaml
 
+from headrace.examples.exam.prepare import KEY, draw, excerpt, fairest
+from headrace.examples.exam.recorded import BEST, HERE, POOLS, PRICES, Answers, cost_of, read_answers
+from headrace.examples.exam.score import PAGE, PICTURE, best_of, frontier, picture, points_of, table, with_table
+from headrace.examples.exam.ways import SMALLEST_CASCADE, Way, choices_of, costs_of, escalations_of, ways, workflow_of
+from headrace.orchestrator.core.graph import compile_workflow
 from headrace.runtime.pools import load_pools
 from headrace.schemas.errors import ConfigError, ErrorKind
 from headrace.schemas.pools import Price
@@ -38,34 +41,67 @@ def questions():
 
 def test_there_are_five_hundred_questions_and_four_answers_to_each(answers, questions):
     assert len({question["id"] for question in questions}) == 500
-    assert {len(answers["cost"][model]) for model in MODELS} == {500}
+    assert {pool: len(cost) for pool, cost in answers.cost.items()} == dict.fromkeys(POOLS, 500)
     assert all(
         len(question["options"]) > "ABCDEFGHIJ".index(right)
-        for question, right in zip(questions, answers["right"], strict=True)
+        for question, right in zip(questions, answers.right, strict=True)
     )
     assert not any("answer" in question for question in questions)
 
 
 def test_the_cascade_of_two_small_models_keeps_92_percent_at_66_percent_of_the_cost(answers):
-    points = {point.name: point for point in points_of(answers)}
-    best, ladder = points[MODELS[-1]], points[cascade(MODELS[:2], MODELS[-1])]
+    points = points_of(answers)
+    best = best_of(points)
+    (ladder,) = [point for point in points if point.way == SMALLEST_CASCADE]
     assert ladder.accuracy >= 0.92 * best.accuracy
     assert ladder.cost <= 0.66 * best.cost
-    assert ladder in frontier(points.values())
+    assert ladder in frontier(points)
 
 
-def test_the_readme_and_the_picture_are_what_the_records_say(answers):
-    page = (HERE / "README.md").read_text()
+def test_the_page_and_the_picture_are_what_the_records_say(answers):
+    page = PAGE.read_text()
     assert with_table(page, table(points_of(answers))) == page
     assert PICTURE.read_text() == picture(points_of(answers))
     assert ElementTree.fromstring(PICTURE.read_text()).tag.endswith("svg")
 
 
-def test_the_pools_file_has_the_prices_that_the_table_is_computed_with():
+def test_the_pools_file_has_the_models_and_prices_that_the_table_is_computed_with():
     pools = load_pools(HERE / "pools.yaml").pools
-    assert {pool.model: pool.price for pool in pools.values()} == {
+    assert {name: pool.model for name, pool in pools.items()} == POOLS
+    assert {name: pool.price for name, pool in pools.items()} == {
         name: Price(**price) for name, price in PRICES.items()
     }
+
+
+ABC = Answers(
+    right=["A", "A", "A", "A"],
+    chosen={
+        "llama-8b": ["A", "B", None, "B"],
+        "gemini-flash": ["A", "C", None, "B"],
+        "gemini-pro": ["B", "A", "A", None],
+    },
+    cost={"llama-8b": [1] * 4, "gemini-flash": [2] * 4, "gemini-pro": [40] * 4},
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "costs"),
+    [("alone", ["B", "A", "A", None], 160), ("cascade", ["A", "A", "A", "B"], 92), ("vote", ["A", "A", "A", "B"], 172)],
+)
+def test_the_rules_of_a_model_alone_a_cascade_and_a_vote(kind, choices, costs):
+    way = Way(kind, SMALLEST_CASCADE.pools if kind != "alone" else ("gemini-pro",))
+    assert choices_of(way, ABC) == choices
+    assert sum(costs_of(way, ABC)) == costs
+    assert escalations_of(way, ABC) == (2 if kind == "cascade" else 4)
+
+
+def test_every_way_is_a_workflow_that_holds_and_asks_in_the_same_words():
+    cascade = yaml.safe_load((HERE / "workflow.yaml").read_text())
+    pools = load_pools(HERE / "pools.yaml").pools
+    graphs = [compile_workflow(workflow_of(way, cascade), pools=pools) for way in ways()]
+    assert len(graphs) == 12
+    assert len({text for graph in graphs for text in graph.steps[0].texts()}) == 1
+    assert workflow_of(SMALLEST_CASCADE, cascade) == cascade
 
 
 def ask(model, prompt, *, schema=None, script="{}"):
@@ -75,9 +111,7 @@ def ask(model, prompt, *, schema=None, script="{}"):
         provider = ScriptedProvider(parse_script(script), now_s=time.monotonic, recorded=read_recordings(RECORDED))
         port = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(provider, host="127.0.0.1", port=0, ready=port.set_result))
-        runner, adapter = make_runner(
-            f"http://127.0.0.1:{await port}/v1", model=model, price=Price(**PRICES[MODELS[3]])
-        )
+        runner, adapter = make_runner(f"http://127.0.0.1:{await port}/v1", model=model, price=Price(**PRICES[BEST]))
         try:
             call = {"output_schema": schema} if schema else {}
             return (await runner.run(make_task(prompt=prompt, call=call), begin)).result
@@ -90,27 +124,27 @@ def ask(model, prompt, *, schema=None, script="{}"):
 
 
 def test_the_replay_answers_with_the_recorded_choice_and_its_real_count_of_tokens(answers, questions):
-    at = next(at for at, chosen in enumerate(answers["chosen"][MODELS[3]]) if chosen)
+    at = next(at for at, chosen in enumerate(answers.chosen[BEST]) if chosen)
     prompt = f"Question {questions[at]['id']}. {questions[at]['question']}"
-    result = ask(MODELS[3], prompt, schema=SCHEMA)
-    assert result.output == {"answer": answers["chosen"][MODELS[3]][at]}
-    assert result.cost_microusd == answers["cost"][MODELS[3]][at]
-    assert result.model == MODELS[3]
-    assert isinstance(ask(MODELS[3], prompt).output, str)
+    result = ask(POOLS[BEST], prompt, schema=SCHEMA)
+    assert result.output == {"answer": answers.chosen[BEST][at]}
+    assert result.cost_microusd == answers.cost[BEST][at]
+    assert result.model == POOLS[BEST]
+    assert isinstance(ask(POOLS[BEST], prompt).output, str)
 
 
 def test_an_answer_without_a_choice_is_malformed_where_json_is_asked_for(answers, questions):
-    at = answers["chosen"][MODELS[3]].index(None)
-    result = ask(MODELS[3], f"Question {questions[at]['id']}.", schema=SCHEMA)
+    at = answers.chosen[BEST].index(None)
+    result = ask(POOLS[BEST], f"Question {questions[at]['id']}.", schema=SCHEMA)
     assert result.failure.kind is ErrorKind.MALFORMED_OUTPUT
-    assert result.cost_microusd == answers["cost"][MODELS[3]][at]
+    assert result.cost_microusd == answers.cost[BEST][at]
 
 
 @pytest.mark.parametrize(
     ("model", "prompt", "said"),
     [
-        (MODELS[0], "What is this?", "no key of a recorded answer in the prompt"),
-        (MODELS[0], "Question 99999999.", "to '99999999' in recorded.jsonl.gz"),
+        (POOLS["llama-8b"], "What is this?", "no key of a recorded answer in the prompt"),
+        (POOLS["llama-8b"], "Question 99999999.", "to '99999999' in recorded.jsonl.gz"),
         ("gpt-9", "Question 1.", "no recorded answer of model 'gpt-9' (recorded: llama-3.1-8b-instant"),
     ],
 )
@@ -123,7 +157,9 @@ def test_what_was_not_recorded_is_said_and_not_tried_again(model, prompt, said):
 
 def test_a_replay_fails_as_its_script_says(questions):
     script = "{faults: [{kind: rate_limited}]}"
-    assert ask(MODELS[0], f"Question {questions[0]['id']}.", script=script).failure.kind is ErrorKind.RATE_LIMITED
+    assert (
+        ask(POOLS["llama-8b"], f"Question {questions[0]['id']}.", script=script).failure.kind is ErrorKind.RATE_LIMITED
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,8 +188,8 @@ def test_without_a_key_the_whole_prompt_is_looked_up(tmp_path):
 
 
 def test_prices_are_rounded_up_as_a_worker_does():
-    assert cost_of(MODELS[0], 1, 1) == 1
-    assert cost_of(MODELS[3], 500_000, 100_000) == 2_200_000
+    assert cost_of("llama-8b", 1, 1) == 1
+    assert cost_of(BEST, 500_000, 100_000) == 2_200_000
 
 
 @pytest.mark.parametrize(
