@@ -33,9 +33,7 @@ def said(*tasks: dict[str, Any]) -> list[str]:
 
 
 def test_an_agent_that_does_as_it_may_is_let_pass() -> None:
-    assert (
-        said(turn(), called(LOOK), called(BOOK), turn("a", "b"), called(LOOK), turn("a", "b", by_reference=True)) == []
-    )
+    assert said(turn(), called(LOOK), called(BOOK), turn("a", "b"), turn("a", "b", by_reference=True)) == []
 
 
 @pytest.mark.parametrize(
