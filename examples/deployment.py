@@ -94,7 +94,7 @@ class Deployment:
 
     # Jobs
 
-    def submit(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> str:
+    def submit(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Submit a job and return its id; ``options`` as of `HeadraceClient.submit`."""
         return self.client.submit(workflow, dict(input or {}), **options)
 
@@ -107,16 +107,24 @@ class Deployment:
         outcome = self.client.outcome(job_id, timeout_s)
         return outcome.model_copy(update={"output": output_of(outcome, self.settings)})
 
-    def run(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
+    def run(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Submit a job and wait for its outcome."""
         return self.outcome(self.submit(workflow, input, **options))
 
     def events(self, job_id: str) -> list[Event]:
         """Return what was announced of a job so far, in order."""
+        return self.events_of([job_id])[job_id]
+
+    def events_of(self, job_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """Return the same of several jobs; a partition of the topic is read once for all of them."""
+        keys, events = {job_id.encode() for job_id in job_ids}, {job_id: list[Event]() for job_id in job_ids}
         with TopicReader(self.settings, "example") as reader:
-            place = (self.settings.topic_names.events, place_of(reader, self.settings, job_id).partition)
-            found = scan(reader, {place: OFFSET_BEGINNING}, keep=lambda key: key == job_id.encode())
-            return [decode(Event, one.value() or b"", header_map(headers_of(one))) for one in found]
+            homes = {place_of(reader, self.settings, job_id).partition for job_id in job_ids}
+            places = {(self.settings.topic_names.events, home): OFFSET_BEGINNING for home in homes}
+            for one in scan(reader, places, keep=lambda key: key in keys):
+                event = decode(Event, one.value() or b"", header_map(headers_of(one)))
+                events[event.job_id].append(event)
+        return events
 
     # What lies on Kafka
 

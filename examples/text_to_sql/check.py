@@ -61,13 +61,13 @@ def _parsed(sql: str, schema: dict[str, dict[str, str]]) -> str:
             return "one SELECT is allowed, and nothing else"
         if unknown := sorted(set(_unknown_tables(statements[0], schema))):
             return f"no such table: {', '.join(unknown)}"
-        qualify(statements[0].copy(), dialect="sqlite", schema=schema)
+        qualify(statements[0].copy(), dialect="sqlite", schema={**schema})
     except SqlglotError as error:
         return str(error).splitlines()[0]
     return ""
 
 
-def _unknown_tables(statement: exp.Expression, schema: dict[str, dict[str, str]]) -> Iterator[str]:
+def _unknown_tables(statement: exp.Query, schema: dict[str, dict[str, str]]) -> Iterator[str]:
     own = {one.alias for one in statement.find_all(exp.CTE)}
     return (one.name for one in statement.find_all(exp.Table) if one.name not in schema and one.name not in own)
 

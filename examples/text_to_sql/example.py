@@ -85,7 +85,9 @@ def _safe(stage: Stage, here: Deployment, asked: list[Question], pruned: Outcome
     invalid = {sql for one in asked for sql in (one.sql if one.stays_invalid else one.sql[:-1])}
     ran = _statements(here, "worker-tool-sql-1")
     stage.expect(
-        "invalid SQL never ran", ran and not invalid & set(ran), f"{len(ran)} statements ran, {len(invalid)} never did"
+        "invalid SQL never ran",
+        bool(ran) and not invalid & set(ran),
+        f"{len(ran)} statements ran, {len(invalid)} never did",
     )
     stage.expect("looking at SQL runs none of it", not _statements(here, "worker-tool-python-1"))
 
