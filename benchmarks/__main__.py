@@ -14,7 +14,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import decisions, fairness, fanout, idle, jobs, latency, raw, restore, scale, size, slow_calls, takeover
+from benchmarks import (
+    decisions,
+    fairness,
+    fanout,
+    idle,
+    jobs,
+    latency,
+    raw,
+    restore,
+    scale,
+    semantic,
+    size,
+    slow_calls,
+    takeover,
+)
 from benchmarks.report import Report
 from headrace.schemas.errors import HeadraceError
 
@@ -26,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "slow-calls": slow_calls.run,
     "jobs": jobs.run,
     "decisions": decisions.run,
+    "semantic": semantic.run,
     "idle": idle.run,
     "fairness": fairness.run,
     "scale": scale.run,

@@ -32,7 +32,7 @@ from headrace.runtime.settings import Settings, load_settings
 from headrace.runtime.telemetry import new_traceparent
 from headrace.schemas.codec import TRACE_HEADERS, decode, encode, schema_headers
 from headrace.schemas.errors import ConfigError, ContractError, DecodeError, DependencyUnavailable
-from headrace.schemas.ids import check_job_id, home_partition
+from headrace.schemas.ids import SESSION_MARK, check_job_id, home_partition, session_of
 from headrace.schemas.messages import ItemsRef, Outcome, Submission
 
 ACK_TIMEOUT_S = 30.0
@@ -76,6 +76,7 @@ class HeadraceClient:
         *,
         items: Items | ItemsRef | None = None,
         job_id: str | None = None,
+        session: str | None = None,
         deadline: datetime | str | None = None,
         **options: Any,
     ) -> str:
@@ -89,6 +90,7 @@ class HeadraceClient:
             items: what templates see as ``input.items``, where it is long: values, a file of JSON Lines, or what
                 `upload_items` returned. It goes through the object store in parts and is never in memory as a whole.
             job_id: the idempotency key: submitting it again starts nothing new. A random one where left out.
+            session: the conversation that the job is a turn of; ``SESSION::`` goes before the job's id.
             deadline: after this moment the job ends as ``expired``; with a time zone.
             options: ``tenant``, ``lane``, ``priority``, ``budget``, ``sensitivity``, ``labels``, as in `Submission`.
 
@@ -99,6 +101,7 @@ class HeadraceClient:
             DependencyUnavailable: no acknowledgement, or the object store does not answer. The job may have been
                 written all the same: submit again with the same ``job_id``.
         """
+        job_id = job_id if session is None else turn_id(session, job_id)
         plain = {"workflow": workflow, "input": input or {}, "job_id": job_id, "deadline": deadline, **options}
         given = {name: value for name, value in plain.items() if value is not None}
         text = json.dumps(given, ensure_ascii=False, default=_plain_value).encode()
@@ -248,6 +251,20 @@ class HeadraceClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def turn_id(session: str, job_id: str | None) -> str:
+    """Return the id of a job of a session; a random one where it has none, and as it is where it names the session.
+
+    Raises:
+        ConfigError: the session has a ``::`` of its own, or the id names another session.
+    """
+    if SESSION_MARK in session or not session:
+        raise ConfigError(f"session {session[:80]!r} is empty, or has {SESSION_MARK}", "it ends before the first one")
+    named = None if job_id is None else session_of(job_id)
+    if named is not None and named != session:
+        raise ConfigError(f"job {job_id!r} is of session {named!r}, not {session!r}", "leave one out")
+    return job_id if named is not None and job_id is not None else f"{session}{SESSION_MARK}{job_id or uuid.uuid4()}"
 
 
 def _plain_value(value: Any) -> Any:

@@ -49,9 +49,10 @@ def worker_command(pool: str, concurrency: int | None = None) -> list[str]:
     return [sys.executable, "-m", "headrace.workers", pool, *more]
 
 
-def provider_command(port: int, script: Path | None = None) -> list[str]:
-    """Return the command line of the scripted provider."""
+def provider_command(port: int, script: Path | None = None, recorded: Path | None = None) -> list[str]:
+    """Return the command line of the scripted provider; with `recorded` it replays a file of recorded answers."""
     more = ["--script", str(script)] if script else []
+    more += ["--recorded", str(recorded)] if recorded else []
     return [sys.executable, "-m", "headrace.workers.adapters.faulty", "--port", str(port), *more]
 
 

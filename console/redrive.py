@@ -225,13 +225,20 @@ _MODELS: dict[Kind, type[BaseModel]] = {
 
 
 def _own_words(letter: DeadLetter, value: bytes | None) -> dict[str, Any]:
-    """Return a task's own pool and prompt, as an editor shows them; no prompt where it lies in the object store."""
+    """Return a task's own pool and prompt, as an editor shows them.
+
+    No prompt where it lies in the object store, or is an agent's conversation, which follows from its tasks.
+    """
     try:
         task = Task.model_validate_json(value or b"")
     except ValueError:
         return {"pool": letter.pool}
-    messages = None if task.call is None else [message.model_dump() for message in task.call.messages]
-    return {"pool": task.pool, "messages": messages}
+    if task.call is None or task.call.tools:
+        return {"pool": task.pool, "messages": None}
+    return {
+        "pool": task.pool,
+        "messages": [message.model_dump(exclude_defaults=True) for message in task.call.messages],
+    }
 
 
 def _sensitivity(value: bytes | None) -> Sensitivity:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.plans import CascadePlan, PlannedPlan, RefinePlan, RoutePlan, Script, VotePlan
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.steps import Step
 
 
 def describe(step: Step) -> str:
-    """Return what a step does, such as ``for_each chunks: llm on small``."""
+    """Return what a step does, such as ``for_each chunks: llm on small (confidential)``."""
+    marks = [word for word, holds in (("confidential", step.confidential), ("in turn", step.key == "session")) if holds]
+    return f"{_does(step)} ({', '.join(marks)})" if marks else _does(step)
+
+
+def _does(step: Step) -> str:
     if step.split is not None:
         size = f" of {step.split.size}" if step.split.size else ""
         return f"split by {step.split.by}{size}"
@@ -46,6 +52,8 @@ def _script(plan: Script) -> str:
             return f"{plan.generate.pool}, judged by {plan.evaluate.pool}, at most {plan.max_rounds} times"
         case PlannedPlan():
             return f"by {plan.planner.pool}: at most {plan.max_tasks} of {', '.join(plan.allowed)}"
+        case AgentPlan():
+            return f"on {plan.turn.pool} with {', '.join(plan.allowed)}: at most {plan.max_turns} turns"
         case SagaPlan():
             return ", then ".join(entry.name for entry in plan.entries)
 

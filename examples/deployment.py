@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,8 @@ class Deployment:
     environment: Mapping[str, str]
     _held: ExitStack = field(default_factory=ExitStack)
     _supervisor: Supervisor = field(init=False)
+    _logged: dict[str, int] = field(default_factory=dict)
+    """Bytes that earlier runs left in the logs."""
     client: HeadraceClient = field(init=False)
 
     def __enter__(self) -> Self:
@@ -64,6 +67,7 @@ class Deployment:
         pools = load_pools(self.settings.pools_file).pools
         self._held.callback(delete_topics, admin, f"{self.settings.topics.prefix}.")
         apply(admin, self.settings, pools)
+        self._logged = {path.name: path.stat().st_size for path in (self.settings.data_path / "logs").glob("*.log")}
         # Entered last, left first: the processes drain before their topics go.
         self._supervisor = self._held.enter_context(Supervisor(self.settings.data_path / "logs"))
         start_together(self._supervisor, [self._own(spec) for spec in self._specs(list(pools))])
@@ -90,7 +94,7 @@ class Deployment:
 
     # Jobs
 
-    def submit(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> str:
+    def submit(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Submit a job and return its id; ``options`` as of `HeadraceClient.submit`."""
         return self.client.submit(workflow, dict(input or {}), **options)
 
@@ -103,7 +107,7 @@ class Deployment:
         outcome = self.client.outcome(job_id, timeout_s)
         return outcome.model_copy(update={"output": output_of(outcome, self.settings)})
 
-    def run(self, workflow: str, input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
+    def run(self, workflow: str | dict[str, Any], input: Mapping[str, Any] | None = None, **options: Any) -> Outcome:
         """Submit a job and wait for its outcome."""
         return self.outcome(self.submit(workflow, input, **options))
 
@@ -134,6 +138,13 @@ class Deployment:
         with TopicReader(self.settings, "example") as reader:
             places = {(topic, number): OFFSET_BEGINNING for number in range(reader.partitions(topic))}
             return list(scan(reader, places, keep=lambda _key: True))
+
+    def log(self, name: str) -> list[dict[str, Any]]:
+        """Return what a process (``worker-small-1``) has logged since the start, line by line."""
+        path = self.settings.data_path / "logs" / f"{name}.log"
+        with path.open("rb") as lines:
+            lines.seek(self._logged.get(path.name, 0))
+            return [json.loads(line) for line in lines if line.startswith(b"{")]
 
     # Faults
 

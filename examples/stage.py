@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -31,7 +32,7 @@ from headrace.examples.provider import Provider
 from headrace.runtime.local_model import ModelServer, bundled_small_model, server_available
 from headrace.runtime.settings import Settings
 from headrace.runtime.supervisor import ProcessSpec, Supervisor
-from headrace.schemas.errors import ConfigError
+from headrace.schemas.errors import ConfigError, DependencyUnavailable
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -97,6 +98,15 @@ class Stage:
 
     # What it needs
 
+    def needs(self, module: str, *, extra: str) -> None:
+        """Look whether a package is installed that Headrace itself does not need.
+
+        Raises:
+            DependencyUnavailable: it is not; the extra that brings it is named.
+        """
+        if find_spec(module) is None:
+            raise DependencyUnavailable(f"example {self.name} needs {module}", f"pip install 'headrace[{extra}]'")
+
     def enter(self, manager: AbstractContextManager[T]) -> T:
         """Enter a context that is left with the stage."""
         return self._held.enter_context(manager)
@@ -146,18 +156,21 @@ class Stage:
         self._held.callback(server.shutdown)
         return f"127.0.0.1:{server.server_address[1]}"
 
-    def pools(self, places: Mapping[str, object] | None = None, file: str = "pools.yaml") -> Path:
+    def pools(
+        self, places: Mapping[str, object] | None = None, file: str = "pools.yaml", *, services: bool = False
+    ) -> Path:
         """Return the pools file of this run: the user's own, else the example's with other addresses in it.
 
         Args:
             places: what stands in the example's file, and what to write in its place, such as
                 ``{"127.0.0.1:9801": provider.address}``.
             file: which file of the example.
+            services: its pools are services that the example itself starts, so no file of the user's has them.
 
         Raises:
             ConfigError: the file does not hold one of the places.
         """
-        if self.given_pools is not None:
+        if self.given_pools is not None and not services:
             return self.given_pools
         text = (self.home / file).read_text(encoding="utf-8")
         for place, instead in (places or {}).items():

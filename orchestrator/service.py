@@ -80,10 +80,11 @@ def environment_for(
     settings: Settings, pools: PoolsFile, catalogue: WorkflowCatalogue, payloads: Payloads | None
 ) -> Environment:
     """Return what decisions need, with the functions of this process in it."""
+    public = pools.public_pools
 
     @lru_cache(maxsize=256)
     def compile_text(text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=pools.pools, tools=pools.tools)
+        return compile_workflow(json.loads(text), pools=pools.pools, tools=pools.tools, public_pools=public)
 
     def resolve(workflow: str | dict[str, Any], job_id: str) -> dict[str, Any]:
         return workflow if isinstance(workflow, dict) else catalogue.resolve(workflow, job_id)
@@ -106,6 +107,7 @@ def environment_for(
             max_value_bytes=settings.objects.cache_bytes,
             queue_limit_ms=limits.queue_limit_s * 1000,
             lost_grace_ms=int(limits.lost_grace_s * 1000),
+            prefix_keys=limits.prefix_keys,
             max_kills=limits.max_kills,
             max_stops=limits.max_stops,
         ),
@@ -114,7 +116,7 @@ def environment_for(
         load=load,
         counters=counters,
         tokens_rule=rule,
-        public_pools=tuple(name for name, pool in pools.pools.items() if pools.endpoints[pool.endpoint].public),
+        public_pools=public,
         objects=payloads is not None,
         expect=payloads.expect if payloads is not None else lambda _refs: None,
     )
@@ -308,7 +310,9 @@ def run_orchestrator(settings: Settings) -> int:
         HeadraceError: it cannot start, or cannot go on.
     """
     pools = load_pools(settings.pools_file)
-    catalogue = load_workflows(settings.orchestrator.workflows, pools=pools.pools, tools=pools.tools)
+    catalogue = load_workflows(
+        settings.orchestrator.workflows, pools=pools.pools, tools=pools.tools, public_pools=pools.public_pools
+    )
     objects = object_store(settings)
     payloads = None
     if objects is not None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any, NamedTuple, Never
 
 import jsonschema_rs
 
+from headrace.schemas.calls import MAX_WRONG_ANSWER
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure
@@ -88,10 +89,19 @@ class OutputSchemas:
         return found
 
 
+class Judgement(NamedTuple):
+    """The output that a model's answer makes, or why it makes none."""
+
+    output: Any
+    failure: Failure | None = None
+    wrong_answer: str = ""
+    """The answer itself where another attempt may be shown it, cut."""
+
+
 def judge(
     text: str, schema: dict[str, Any] | None, schemas: OutputSchemas, *, truncated: bool, refused: bool
-) -> tuple[Any, Failure | None]:
-    """Return the output that a model's answer makes, or why it makes none.
+) -> Judgement:
+    """Judge a model's answer.
 
     Args:
         text: the answer.
@@ -101,17 +111,18 @@ def judge(
         refused: whether the provider refused the content.
     """
     if refused:
-        return None, Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content")
+        return Judgement(None, Failure(kind=ErrorKind.CONTENT_FILTERED, message="the provider refused the content"))
     if schema is None:
-        return text, None
+        return Judgement(text)
     if truncated:
-        return None, Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens")
+        return Judgement(None, Failure(kind=ErrorKind.TRUNCATED, message="the answer ended at max_output_tokens"))
     try:
-        return schemas.parse(text, schema), None
+        return Judgement(schemas.parse(text, schema))
     except OutputMismatch as mismatch:
-        return None, Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
+        failure = Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=str(mismatch))
+        return Judgement(None, failure, text[:MAX_WRONG_ANSWER])
     except SchemaInvalid as invalid:
-        return None, Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid))
+        return Judgement(None, Failure(kind=ErrorKind.BAD_REQUEST, message=str(invalid)))
 
 
 def _mismatch(checked: _Checked, value: Any, count: int) -> OutputMismatch:

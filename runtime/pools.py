@@ -16,8 +16,13 @@ from headrace.schemas.pools import TOOLS_ADAPTER, Endpoint, Pool, PoolsFile, Pri
 from headrace.schemas.schema_cost import TooCostly, check_references
 from headrace.schemas.tools import TOOL_KINDS, ToolSpec
 
-ADAPTERS = ("noop", "openai")
-"""The adapters that workers have; a test holds this against the workers' own registry."""
+ADAPTERS = {
+    "minilm": ("embeddings",),
+    "noop": ("chat", "embeddings"),
+    "openai": ("chat", "embeddings"),
+}
+"""The adapters that workers have, and what pools on them can serve; a test holds this against the workers' own
+registry."""
 
 _MODELS: dict[str, type[BaseModel]] = {"endpoints": Endpoint, "pools": Pool}
 
@@ -44,7 +49,7 @@ def load_pools(path: Path | None) -> PoolsFile:
             _explain(dict(finding)) for finding in error.errors(include_url=False, include_input=False)
         )
         raise ConfigError(f"pools file {path}: {findings}", "see docs/operations.md, pools") from None
-    if problems := [*_unknown_adapters(pools), *_unusable_schemas(pools)]:
+    if problems := [*_unknown_adapters(pools), *_unusable_schemas(pools), *_served_otherwise(pools)]:
         raise ConfigError(f"pools file {path}: {'; '.join(problems)}")
     return pools
 
@@ -131,7 +136,19 @@ def _unknown_adapters(pools: PoolsFile) -> Iterator[str]:
         if endpoint.adapter == TOOLS_ADAPTER and name not in tool_pools:
             yield f"endpoints.{name}.adapter: {TOOLS_ADAPTER!r} is not written: a tool's kind says it (section tools)"
         elif endpoint.adapter not in (*ADAPTERS, TOOLS_ADAPTER):
-            yield f"endpoints.{name}.adapter: unknown adapter {endpoint.adapter!r}{suggest(endpoint.adapter, ADAPTERS)}"
+            known = suggest(endpoint.adapter, tuple(ADAPTERS))
+            yield f"endpoints.{name}.adapter: unknown adapter {endpoint.adapter!r}{known}"
+
+
+def _served_otherwise(pools: PoolsFile) -> Iterator[str]:
+    """Yield the pools whose endpoint's adapter cannot do what they serve."""
+    for name, pool in pools.pools.items():
+        adapter = pools.endpoints[pool.endpoint].adapter
+        if pool.serves not in (can := ADAPTERS.get(adapter, (pool.serves,))):
+            yield (
+                f"pools.{name} serves {pool.serves}, and its endpoint {pool.endpoint!r} has the adapter {adapter!r}, "
+                f"which serves {' and '.join(can)}: say `serves: {can[0]}`, or name another endpoint"
+            )
 
 
 def _unusable_schemas(pools: PoolsFile) -> Iterator[str]:

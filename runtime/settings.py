@@ -122,6 +122,8 @@ class OrchestratorSettings(_Group):
     """How long a task may wait for a worker before it counts as lost; below the retention of the task topics."""
     lost_grace_s: float = Field(default=60.0, ge=1)
     """A task whose offset is done counts as lost when its call's time and this have passed without a result."""
+    prefix_keys: int = Field(default=4, ge=1, le=1_000)
+    """Partitions, at most, to which the tasks of one prompt prefix go (``key: prefix``)."""
     max_kills: int = Field(default=3, ge=1, le=100)
     """A task during which so many workers died is quarantined: it fails, with a dead letter."""
     max_stops: int = Field(default=10, ge=1, le=1_000)

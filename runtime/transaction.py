@@ -175,7 +175,7 @@ class TransactionSession:
                     self._sent(sending)  # 5
                 raise
             self._sent(sending)  # 5
-            self._commit()  # 6
+            self._end(lambda: self._producer.commit_transaction(_CALL_S))  # 6
         except KafkaException as error:
             raise self._ended_by(error.args[0]) from None
         except SessionError as error:
@@ -260,13 +260,14 @@ class TransactionSession:
             self._producer = None
             raise SessionLost(f"offsets were not sent: {error}") from None
 
-    def _commit(self) -> None:
+    def _end(self, end: Callable[[], None]) -> None:
+        """Commit or abort."""
         self._serve()
         before = self._disconnects
-        self._retry(lambda: self._producer.commit_transaction(_CALL_S))
+        self._retry(end)
         self._serve()
-        # A connection lost during the commit: librdkafka speaks transaction version 1, and its first EndTxn, still on
-        # the way, could end the next transaction. A new producer epoch refuses it (A4).
+        # A connection lost meanwhile: librdkafka speaks transaction version 1, and its first EndTxn, still on the way,
+        # could end the next transaction. A new producer epoch refuses it (A4).
         self._doubtful = self._disconnects != before
 
     def _serve(self, seconds: float = 0.0) -> None:
@@ -318,7 +319,7 @@ class TransactionSession:
             self.close()
             return cause
         try:
-            self._retry(lambda: self._producer.abort_transaction(_CALL_S))
+            self._end(lambda: self._producer.abort_transaction(_CALL_S))
         except KafkaException as error:
             self.close()
             fenced = ending_of(error.args[0]) is Ending.FENCED

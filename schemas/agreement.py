@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headrace.schemas.base import ObjectRef
-from headrace.schemas.calls import Failure, Result, Task
+from headrace.schemas.calls import MAX_WRONG_ANSWER, Failure, Result, Task
 from headrace.schemas.codec import ATTEMPT_HEADER, JOB_HEADER, REPLY_HEADER, TASK_HEADER
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.ids import TASK_ID, TaskId, check_job_id
+from headrace.schemas.vectors import check_embed_call
 
 MAX_ATTEMPT = 1_000_000
 MAX_COUNT = 10**12
@@ -69,6 +70,10 @@ def check_task(task: Task, headers: Mapping[str, str], *, pool: str, result_part
             _check_range(name, moment, -MAX_MOMENT_MS, MAX_MOMENT_MS)
     if task.call_ref is not None:
         check_ref(task.call_ref)
+    if task.embed is not None:
+        check_embed_call(task.embed)
+        if task.embed.examples_ref is not None:
+            check_ref(task.embed.examples_ref)
 
 
 _NAMES, _MOMENTS = ("step", "tenant", "workflow", "template_hash"), ("not_after_ms", "dispatched_at_ms")
@@ -136,12 +141,14 @@ def _check_range(name: str, number: int, least: int, most: int) -> None:
 def _cut(result: Result) -> Result:
     """Return the result with its texts cut; the usual one is returned as it is."""
     texts = (result.finish_reason, result.model, result.endpoint, result.pool, result.worker)
-    if result.failure is None and len("".join(texts)) <= MAX_NAME:
+    if result.failure is None and not result.wrong_answer and len("".join(texts)) <= MAX_NAME:
         return result
     changes: dict[str, object] = {}
     for name in ("finish_reason", "model", "endpoint", "pool", "worker"):
         if len(text := getattr(result, name)) > MAX_NAME:
             changes[name] = text[:MAX_NAME]
+    if len(result.wrong_answer) > MAX_WRONG_ANSWER:
+        changes["wrong_answer"] = result.wrong_answer[:MAX_WRONG_ANSWER]
     failure: Failure | None = result.failure
     if failure is not None and len(failure.message) > MAX_MESSAGE:
         changes["failure"] = failure.model_copy(update={"message": failure.message[:MAX_MESSAGE]})

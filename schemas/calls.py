@@ -10,17 +10,49 @@ from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
 from headrace.schemas.errors import ErrorKind
 
 MAX_COUNT = 1 << 53
+MAX_WRONG_ANSWER = 4_000
+"""Characters of an answer that did not hold its schema: it stands in its task's record until the next attempt ends."""
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """What a worker counted: a negative number would be money out of nothing, and a larger one is no number in JSON."""
+
+
+MAX_TOOL_USES = 64
+"""Of one answer: a model that asks for more calls of tools at once is not understood."""
+
+
+class ToolUse(Message):
+    """A call of a tool that a model asks for."""
+
+    id: str = ""
+    """What the call's answer refers to; empty in an answer of a model: the orchestrator names the calls."""
+    name: str
+    """The tool, in the model's words."""
+    arguments: str
+    """Its arguments, as the model wrote them: JSON, if all is well."""
+
+
+class ToolOffer(Message):
+    """A tool that a model may ask for."""
+
+    name: str
+    """The tool, as the pools file calls it."""
+    description: str = ""
+    """What it does."""
+    arguments: dict[str, Any]
+    """JSON Schema of its arguments."""
 
 
 class ChatMessage(Message):
     """One message of a prompt, already rendered."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     """Who speaks."""
     content: str
     """What is said."""
+    tool_calls: tuple[ToolUse, ...] = ()
+    """Of the assistant: the calls that it asked for."""
+    tool_call_id: str = ""
+    """Of a tool: the call that it answers."""
 
 
 class LlmCall(Message):
@@ -42,6 +74,11 @@ class LlmCall(Message):
     """JSON Schema that the answer must hold; the output is then the parsed JSON."""
     logprobs: bool = False
     """Whether the result is to say how sure the model was."""
+    tools: tuple[ToolOffer, ...] = ()
+    """Tools that the model may ask for. Where there are any, the output is a turn (`runtime.turns`): an object of
+    ``content``, the answer, and ``tool_calls``, what is asked for."""
+    tool_choice: Literal["auto", "none"] = "auto"
+    """``none``: it is told of the tools, since it asked for some before, and is to answer now."""
 
 
 class ToolCall(Message):
@@ -54,6 +91,30 @@ class ToolCall(Message):
     """The tool, as the pools file calls it."""
     arguments: dict[str, Any]
     """Its arguments, which hold the tool's schema."""
+
+
+class Examples(Message):
+    """What texts of one route look like."""
+
+    route: str
+    """Its name."""
+    texts: tuple[str, ...]
+    """Example utterances."""
+
+
+class EmbedCall(Message):
+    """Everything a worker of a pool that serves embeddings needs for one call.
+
+    Alone, the texts come back as vectors. With examples, what comes back is how near each text is to each route: the
+    worker embeds the examples once and keeps them, so that no vector of theirs crosses Kafka (ADR 27).
+    """
+
+    texts: tuple[str, ...]
+    """What is to be embedded."""
+    examples: tuple[Examples, ...] = ()
+    """The routes that each text is compared with; none: vectors are asked for."""
+    examples_ref: ObjectRef | None = None
+    """The examples as a claim check (their JSON list), where they are too large to travel inline."""
 
 
 class Task(Message):
@@ -92,9 +153,12 @@ class Task(Message):
     call: LlmCall | None = None
     """The model call itself, or None where it travels as a reference or is one of a tool."""
     call_ref: ObjectRef | None = None
-    """The call as a claim check: a `ToolCall` in a pool of tools, an `LlmCall` in another."""
+    """The call as a claim check: in a pool of tools a `ToolCall`, in one that serves embeddings an `EmbedCall`, in
+    another an `LlmCall`."""
     tool: ToolCall | None = None
     """The call of a tool itself, in place of `call`."""
+    embed: EmbedCall | None = None
+    """In place of `call`, in a pool that serves embeddings."""
 
 
 class Usage(Message):
@@ -148,9 +212,11 @@ class Result(Message):
     failure: Failure | None = None
     """None where the call succeeded."""
     output: Any = None
-    """The answer: text, or parsed JSON where the step has an output schema."""
+    """The answer: text, or parsed JSON where the step has an output schema; a turn where the call offers tools."""
     output_ref: ObjectRef | None = None
     """The answer as a claim check (of its JSON)."""
+    wrong_answer: str = ""
+    """Of ``malformed_output``: what the model said, cut, for an attempt that shows it what is wrong with it."""
     truncated: bool = False
     """The answer ended at ``max_output_tokens``."""
     finish_reason: str = ""

@@ -30,6 +30,16 @@ def check_job_id(job_id: str) -> str:
     return job_id
 
 
+SESSION_MARK = "::"
+"""Ends the session in the id of a job that belongs to one: ``SESSION::TURN``."""
+
+
+def session_of(job_id: str) -> str | None:
+    """Return the session that a job's id names, or None. Jobs of one session have one home partition."""
+    # Asked of every job several times: nearly none has one, and a search is half of a cut.
+    return job_id.partition(SESSION_MARK)[0] if SESSION_MARK in job_id else None
+
+
 def nested_job_id(task_id: str, attempt: int) -> str:
     """Return the id of the job that does an attempt of a task: the same whenever it is asked for.
 
@@ -92,11 +102,11 @@ def murmur2(data: bytes) -> int:
     return h ^ (h >> 15)
 
 
-def home_partition(key: str, partitions: int) -> int:
-    """Return the partition that owns a key, whatever partitioner its producer had.
+def home_partition(job_id: str, partitions: int) -> int:
+    """Return the partition that owns a job, whatever partitioner its producer had: that of its session, if it has one.
 
     Args:
-        key: a job id, or the key of a task.
-        partitions: the partition count of ``jobs`` and its companions, or of a task topic.
+        job_id: the job; its session alone gives the same.
+        partitions: the partition count of ``jobs`` and its companions.
     """
-    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return (murmur2((session_of(job_id) or job_id).encode()) & 0x7FFFFFFF) % partitions

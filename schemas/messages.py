@@ -10,7 +10,21 @@ from __future__ import annotations
 from typing import Literal
 
 from headrace.schemas.base import Lane, Message, ObjectRef, Sensitivity
-from headrace.schemas.calls import Attempt, ChatMessage, Failure, LlmCall, Nested, Result, Task, ToolCall, Usage
+from headrace.schemas.calls import (
+    Attempt,
+    ChatMessage,
+    EmbedCall,
+    Examples,
+    Failure,
+    LlmCall,
+    Nested,
+    Result,
+    Task,
+    ToolCall,
+    ToolOffer,
+    ToolUse,
+    Usage,
+)
 from headrace.schemas.letters import AttemptNote, DeadLetter, Origin, Resolution
 from headrace.schemas.outcomes import (
     Event,
@@ -32,7 +46,9 @@ __all__ = [
     "ChatMessage",
     "Control",
     "DeadLetter",
+    "EmbedCall",
     "Event",
+    "Examples",
     "FailedItem",
     "Failure",
     "JobStatus",
@@ -58,6 +74,8 @@ __all__ = [
     "Submission",
     "Task",
     "ToolCall",
+    "ToolOffer",
+    "ToolUse",
     "Unconfirmed",
     "Usage",
 ]

@@ -69,6 +69,12 @@ class PatternReceipt(Message):
     """How many calls of a saga were undone."""
     uncompensated: int = 0
     """How many could not be undone."""
+    turns: int = 0
+    """How often an agent's model was asked."""
+    tool_calls: int = 0
+    """How many calls of tools it made."""
+    refused_calls: int = 0
+    """How many it asked for that were not made: of other tools, with arguments that do not hold, or too many."""
     rounds: int = 0
     """How many drafts were written."""
     accepted: bool | None = None
@@ -84,6 +90,8 @@ class StepReceipt(Message):
     """Tasks that failed for good."""
     truncated: int = 0
     """Answers that ended at ``max_output_tokens``."""
+    repairs: int = 0
+    """Attempts that showed the model a wrong answer and what is wrong with it."""
     started_ms: int | None = None
     """When its first task was dispatched, or it ran."""
     finished_ms: int | None = None

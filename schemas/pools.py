@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -22,7 +23,8 @@ class Endpoint(_Closed):
     """A provider that a worker can call."""
 
     adapter: str = "openai"
-    """Which adapter speaks to it: ``openai`` (Chat Completions and everything compatible) or ``noop``."""
+    """Which adapter speaks to it: ``openai`` (everything that speaks as OpenAI does), ``noop``, or ``minilm``: sentence
+    embeddings in the worker itself."""
     base_url: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
     """Where it listens, with the version: ``https://api.example.com/v1``."""
     api_key_env: str | None = None
@@ -80,6 +82,10 @@ class Pool(_Closed):
     """The endpoint that its workers call; the pool of tools has none to name."""
     model: str = ""
     """The model to ask for, in the provider's words."""
+    serves: Literal["chat", "embeddings"] = "chat"
+    """What its model does: it answers prompts, or turns texts into vectors."""
+    texts_per_request: int = Field(default=256, ge=1, le=2_048)
+    """Of embeddings: most texts of one request; what the provider takes (OpenAI 2,048, some a hundred)."""
     concurrency: int = Field(default=8, ge=1, le=4096)
     """How many calls one worker runs side by side."""
     context_tokens: int | None = Field(default=None, ge=1)
@@ -106,6 +112,11 @@ class PoolsFile(_Closed):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def public_pools(self) -> tuple[str, ...]:
+        """The pools of public endpoints: nothing confidential goes there."""
+        return tuple(name for name, pool in self.pools.items() if self.endpoints[pool.endpoint].public)
 
     def tools_of(self, pool: str) -> dict[str, Tool]:
         """Return the tools that the workers of a pool run; none: it is a pool of models."""

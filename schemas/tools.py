@@ -257,6 +257,8 @@ class SqlTool(ToolSpec):
     """The tables and views that may be touched; all where it is missing."""
     max_rows: int = Field(default=1_000, ge=1, le=1_000_000)
     """More rows are cut off, and the answer says so."""
+    log_statements: bool = False
+    """Whether the worker logs every statement that runs, with its parameters: ``statement.ran``."""
     side_effect: bool = False
     """As ``write`` says."""
     public: bool = False

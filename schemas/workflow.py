@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from headrace.schemas.workflow_agents import AgentSpec
 from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 from headrace.schemas.workflow_nesting import NestedSpec
 from headrace.schemas.workflow_patterns import CascadeSpec, RefineSpec, RouteSpec, VoteSpec
@@ -22,20 +23,15 @@ STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 MAX_STEPS = 200
 
 NOT_YET: dict[str, tuple[str, ...]] = {
-    "workflow": ("budget", "sensitivity", "retention", "on_failure"),
-    "step": (
-        *("agent", "cache"),
-        *("otherwise", "sensitivity"),
-    ),
+    "workflow": ("budget", "retention", "on_failure"),
+    "step": ("cache", "otherwise"),
     "llm": ("cache", "cascade", "logprobs", "route", "tools"),
-    "split": ("overlap",),
-    "route": ("semantic",),
-    "branch": ("tool", "workflow"),
-    "allowed": ("tool", "workflow"),
+    "branch": ("workflow",),
+    "allowed": ("workflow",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
 
-PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "saga")
+PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "agent", "saga")
 """Steps that decide as they go which calls they make."""
 CALLS: tuple[str, ...] = ("llm", "tool", "workflow")
 """One call; all go with `for_each` too, `llm` also with `reduce`."""
@@ -52,6 +48,8 @@ class SplitSpec(Closed):
     """The unit of `size`."""
     size: int | None = Field(default=None, ge=1, le=10_000_000)
     """The most a chunk holds. Records need none: each is an item, as an object; with a size, items are lists."""
+    overlap: int = Field(default=0, ge=0, le=5_000_000)
+    """How much of what is before it a chunk begins with at most; part of its size, and at most half of it."""
     format: Literal["auto", "jsonl", "csv"] = "auto"
     """Of records; ``auto`` takes JSON Lines where the text begins with a brace, else CSV with a header."""
 
@@ -114,6 +112,8 @@ class StepSpec(Closed):
     """One question to several, and one answer of theirs."""
     plan: PlanSpec | None = None
     """A model breaks the work down when the step runs."""
+    agent: AgentSpec | None = None
+    """A model that calls tools until it has its answer."""
     saga: list[SagaEntrySpec] | None = Field(default=None, min_length=1, max_length=MAX_SAGA)
     """Calls of services one after the other; where one fails, those before it are undone."""
     wait: WaitSpec | None = None
@@ -136,8 +136,10 @@ class StepSpec(Closed):
     """What a failure for good does: fail the job, stand as null, or stand as a default value."""
     max_in_flight: int | None = Field(default=None, ge=1, le=100_000)
     """The most tasks of this step that wait or run at workers."""
+    sensitivity: Literal["confidential", "public"] | None = None
+    """``confidential``: its tasks are, whatever the job says; ``public``: what it yields is not, whatever it reads."""
     key: Literal["spread", "session", "prefix"] = "spread"
-    """How tasks are keyed; ``session`` and ``prefix`` come later."""
+    """Which tasks go one after the other (``session``), or to the same partitions (``prefix``)."""
 
 
 class WorkflowSpec(Closed):
@@ -151,8 +153,10 @@ class WorkflowSpec(Closed):
     """For people."""
     share: float | None = Field(default=None, gt=0, lt=1)
     """Of a version on trial: its share of the jobs that name no version; the newest without a share gets the others."""
+    sensitivity: Literal["confidential"] | None = None
+    """Every step is confidential."""
     input: dict[str, Any] = Field(default_factory=dict)
-    """JSON Schema of the input, checked on submission."""
+    """JSON Schema of the input, checked on submission; ``x-confidential: true`` marks a field."""
     steps: dict[str, StepSpec] = Field(min_length=1, max_length=MAX_STEPS)
     """The steps by name. A reference is a dependency, so their order is free."""
     output: Any = None

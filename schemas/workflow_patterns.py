@@ -9,9 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from headrace.schemas.workflow_calls import CallSpec, Closed, LlmSpec
+from headrace.schemas.workflow_calls import CallSpec, Closed, LlmSpec, ToolCallSpec
 
 Share = Annotated[float, Field(ge=0, le=1)]
+AT_LEAST = 0.3
+"""The least score of a semantic route. Of CLINC150's texts that belong to no branch, nine of ten are turned away with
+both defaults (ADR 27)."""
+MARGIN = 0.03
+"""What its best branch must have over the next."""
 
 
 class RuleSpec(Closed):
@@ -32,22 +37,42 @@ class ClassifierSpec(LlmSpec):
     """Confidence below which its answer counts as unsure; it is not asked for where this is missing."""
 
 
+class SemanticSpec(Closed):
+    """A comparison with example utterances of the branches, by their embeddings."""
+
+    pool: str
+    """A pool that serves embeddings."""
+    text: str
+    """What is compared; a template."""
+    examples: dict[str, list[str]] = Field(min_length=1, max_length=100)
+    """What belongs to a branch, in a few texts each: 10 to 50 do well."""
+    at_least: float = Field(default=AT_LEAST, ge=-1, le=1)
+    """The score from which the nearest branch is taken; what is far from all is left to the classifier."""
+    margin: float = Field(default=MARGIN, ge=0, le=2)
+    """What it must have over the next."""
+
+
 class BranchSpec(Closed):
     """What is done where a branch is taken; nothing: the step's output is the branch's name."""
 
     llm: LlmSpec | None = None
     """One model call, whose answer is the step's output."""
+    tool: ToolCallSpec | None = None
+    """In its place: one call of a tool."""
 
 
 class RouteSpec(Closed):
-    """One of several calls: by rules, else by a classifier, else `otherwise`."""
+    """One of several calls: by rules, else by example utterances, else by a classifier, else `otherwise`."""
 
     rules: list[RuleSpec] = Field(default_factory=list, max_length=100)
     """The first that holds decides."""
+    semantic: SemanticSpec | None = None
+    """Compared where no rule holds; abstains where the nearest branch is far, or another about as near."""
     classifier: ClassifierSpec | None = None
-    """Asked where no rule holds, once."""
+    """Asked where nothing before it decided, once."""
     otherwise: str
-    """The branch where nothing else decides: no rule holds, and the classifier is unsure, wrong, or fails."""
+    """The branch where nothing else decides: no rule holds, the examples leave a doubt, and the classifier is unsure,
+    wrong, or fails."""
     to: dict[str, BranchSpec] = Field(min_length=1, max_length=100)
     """The branches, by name."""
 

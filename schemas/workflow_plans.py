@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from headrace.schemas.workflow_calls import Closed, LlmSpec
+from headrace.schemas.workflow_calls import Closed, LlmSpec, ToolCallSpec
 
 MAX_PLANNED = 64
 
@@ -18,8 +18,10 @@ class AllowedSpec(Closed):
     """What it is good for; the planner's prompt knows it as ``allowed.NAME``."""
     args: dict[str, Any] | None = None
     """JSON Schema of its arguments; where it is missing, ``{instructions: TEXT}``."""
-    llm: LlmSpec
+    llm: LlmSpec | None = None
     """The call; its templates know ``args``, ``needs`` (the outputs of the tasks that it needs) and ``index``."""
+    tool: ToolCallSpec | None = None
+    """In its place: a call of a tool; its arguments know the same."""
 
 
 class PlanSpec(LlmSpec):

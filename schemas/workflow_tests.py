@@ -55,6 +55,15 @@ def _any_value(schema: dict[str, Any]) -> None:
     schema.pop("type", None)
 
 
+class UseSpec(_Closed):
+    """A call of a tool that an agent's model asks for."""
+
+    name: str = Field(max_length=200)
+    """The tool; one that the step does not list is refused, as in production."""
+    arguments: Any = Field(default_factory=dict)
+    """A text as it is, any other value as JSON; ``{last}`` and the like are filled in as in an answer."""
+
+
 class AnswerSpec(_Closed):
     """What one call is answered. In a list of answers, a text, a number or a list stands for ``{answer: …}``."""
 
@@ -64,6 +73,8 @@ class AnswerSpec(_Closed):
     """A text as it is, any other value as JSON. In a text, ``{last}`` is the last message of the prompt, ``{1}`` the
     first group of the rule's ``prompt``, ``{index}`` and ``{attempt}`` the task's. Missing: the last message, or a
     value that holds the step's ``output`` schema."""
+    tool_calls: tuple[UseSpec, ...] = Field(default=(), max_length=64)
+    """Calls of tools that an agent's model asks for in this turn; they go out as tasks and are answered like any."""
     error: str | None = Field(default=None, json_schema_extra={"enum": [*SCRIPTED_KINDS, None]})
     """The call fails with this error kind."""
     message: str = Field(default="", max_length=1_000)

@@ -14,8 +14,9 @@ from headrace.orchestrator.core.window import DispatchWindow
 from headrace.orchestrator.shell.batch import Batch
 from headrace.orchestrator.shell.damage import load
 from headrace.orchestrator.shell.decider import Decider
-from headrace.orchestrator.shell.encoder import Encoder, Objects
+from headrace.orchestrator.shell.encoder import Encoder
 from headrace.orchestrator.shell.intake import Intake
+from headrace.orchestrator.shell.large_calls import Objects
 from headrace.orchestrator.shell.mender import Mender
 from headrace.orchestrator.shell.partition import Partition
 from headrace.orchestrator.shell.store import PartitionStore

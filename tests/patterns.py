@@ -9,11 +9,12 @@ Step = dict[str, Any]
 COUNT = "{{ input.items | length > 2 }}"
 
 
-def draw_pattern(draws: Random, prompt: str, pools: tuple[str, ...]) -> Step:
+def draw_pattern(draws: Random, prompt: str, pools: tuple[str, ...], *, embed: str = "") -> Step:
     """Return a step that decides as it goes.
 
     Args:
         prompt: what its calls are asked.
+        embed: a pool that serves embeddings; empty: there is none.
     """
 
     def llm(text: str = prompt, **more: Any) -> dict[str, Any]:
@@ -21,6 +22,9 @@ def draw_pattern(draws: Random, prompt: str, pools: tuple[str, ...]) -> Step:
 
     kind = draws.choice((_route, _cascade, _vote, _refine, _plan))
     step = kind(draws, prompt, pools, llm)
+    if embed and kind is _route and draws.random() < 0.6:
+        examples = {"a": ["as a whole", "all of it"], "c": ["something else"]}
+        step["route"]["semantic"] = {"pool": embed, "text": prompt, "examples": examples}
     step["retry"] = {
         "attempts": draws.choice((1, 2, 3)),
         "backoff_ms": draws.choice((50, 400)),

@@ -32,6 +32,7 @@ from headrace.orchestrator.core.events import (
 from headrace.orchestrator.core.graph import Graph, compile_workflow
 from headrace.orchestrator.core.machine import standing, step
 from headrace.orchestrator.core.record_codec import decode_record, encode_record
+from headrace.orchestrator.core.session_record import Session
 from headrace.orchestrator.core.state import Decision, JobHeader, Phase, StateRecord, job_key
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView, Limits
 from headrace.orchestrator.core.window import DispatchWindow
@@ -45,6 +46,7 @@ POOLS = {
     "small": Pool(endpoint="local", model="small", price=Price(input=100_000, output=400_000)),
     "large": Pool(endpoint="local", model="large", price=Price(input=1_000_000, output=4_000_000)),
     "tiny": Pool(endpoint="local", model="tiny", context_tokens=64),
+    "embed": Pool(endpoint="local", model="embed", serves="embeddings", price=Price(input=100_000)),
 }
 
 Answer = Callable[[Task], Result]
@@ -138,7 +140,8 @@ class World:
         return self.workflows[workflow]
 
     def _compile(self, text: str) -> Graph:
-        return compile_workflow(json.loads(text), pools=self.pools, tools=self.tools)
+        known = {"pools": self.pools, "tools": self.tools, "public_pools": self.public_pools}
+        return compile_workflow(json.loads(text), **known)
 
     def view(self, job_id: str) -> JobView:
         memo = self.memos.setdefault(job_id, JobMemo())
@@ -156,6 +159,7 @@ class World:
             else:
                 self.records[key] = decode_record(key, encode_record(record))
         self.touched.append(len(decision.changes))
+        turns = [record.jobs[0] for record in decision.changes.values() if isinstance(record, Session)]
         for effect in decision.effects:
             self.effects.append(effect)
             if isinstance(effect, StoreObject):
@@ -165,7 +169,8 @@ class World:
                 self.dispatched.append(effect.task)
             if isinstance(effect, SubmitNested | AnswerParent):
                 self.posted.append(effect)
-        self.stand(job_id)
+        for each in (job_id, *turns):
+            self.stand(each)
         return decision
 
     def stand(self, job_id: str) -> None:

@@ -1,18 +1,22 @@
-"""Opens what makes the calls of a worker: the adapter of its pool's model, or the tools of its pool."""
+"""Opens what makes the calls of a worker: the adapter of its pool, for answers or for embeddings, or its tools."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from headrace.runtime.objects import ObjectStore
 from headrace.runtime.pools import secret
 from headrace.schemas.errors import ConfigError
-from headrace.workers.adapters.base import AdapterConfig, open_adapter
+from headrace.workers.adapters.base import AdapterConfig, open_adapter, open_embedder
 from headrace.workers.core.arguments import ArgumentsInvalid
 from headrace.workers.settings import WorkerPlan
 from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.tool_attempt import OpenTool, ToolRunner
 from headrace.workers.tools.base import ToolConfig, open_tool
+
+if TYPE_CHECKING:
+    from headrace.workers.shell.embed_attempt import EmbedRunner
 
 
 def open_runner(
@@ -26,7 +30,7 @@ def open_runner(
     """Return the runner of a plan; see `AttemptRunner` for the arguments.
 
     Raises:
-        ConfigError: a tool cannot be used: a secret, a module or an extra is missing.
+        ConfigError: a tool or an adapter cannot be used: a secret, a module, a model or an extra is missing.
     """
     if plan.tools:
         return ToolRunner(
@@ -39,10 +43,23 @@ def open_runner(
             objects=objects,
             inline_bytes=inline_bytes,
         )
+    adapter = AdapterConfig(plan.pool.endpoint, plan.endpoint, plan.key, plan.concurrency)
+    if plan.pool.serves == "embeddings":
+        return _embed_runner(plan)(
+            open_embedder(adapter),
+            pool_name=plan.pool_name,
+            pool=plan.pool,
+            worker=plan.worker,
+            is_cancelled=is_cancelled,
+            is_called_off=is_called_off,
+            objects=objects,
+            inline_bytes=inline_bytes,
+            public=plan.endpoint.public,
+        )
     return AttemptRunner(
         pool_name=plan.pool_name,
         pool=plan.pool,
-        adapter=open_adapter(AdapterConfig(plan.pool.endpoint, plan.endpoint, plan.key, plan.concurrency)),
+        adapter=open_adapter(adapter),
         worker=plan.worker,
         is_cancelled=is_cancelled,
         is_called_off=is_called_off,
@@ -50,6 +67,20 @@ def open_runner(
         inline_bytes=inline_bytes,
         public=plan.endpoint.public,
     )
+
+
+def _embed_runner(plan: WorkerPlan) -> type[EmbedRunner]:
+    """Return the runner of a pool that serves embeddings; it needs numpy, which is an extra.
+
+    Raises:
+        ConfigError: that is not installed.
+    """
+    try:
+        from headrace.workers.shell.embed_attempt import EmbedRunner
+    except ImportError as error:
+        missing = f"pool {plan.pool_name!r} serves embeddings, which needs {error.name}; it is not installed"
+        raise ConfigError(missing, "pip install 'headrace[embed]'") from None
+    return EmbedRunner
 
 
 def open_tools(plan: WorkerPlan) -> Mapping[str, OpenTool]:

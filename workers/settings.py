@@ -17,6 +17,8 @@ from headrace.schemas.tools import RetrieveTool, ToolSpec
 
 IMMEDIATE_CAPACITY = 4_000
 """Tasks in memory a lane for an adapter in process: a hand-over costs the same for one task as for hundreds."""
+IN_PROCESS = ("minilm", "noop")
+"""Adapters that call nothing over a network."""
 MAX_CONCURRENCY = 4_096
 
 
@@ -52,7 +54,7 @@ def plan_worker(pool: str, settings: Settings, concurrency: int | None = None) -
     found, endpoint = find_pool(pools, pool)
     if concurrency is not None and not 1 <= concurrency <= MAX_CONCURRENCY:
         raise ConfigError(f"concurrency {concurrency} is not between 1 and {MAX_CONCURRENCY}")
-    if endpoint.adapter not in ("noop", TOOLS_ADAPTER) and not endpoint.base_url:
+    if endpoint.adapter not in (*IN_PROCESS, TOOLS_ADAPTER) and not endpoint.base_url:
         raise ConfigError(f"endpoint {found.endpoint!r} of pool {pool!r} has no base_url", "add it to the pools file")
     tools = pools.tools_of(pool)
     asked = [tool.endpoint for tool in tools.values() if isinstance(tool, RetrieveTool) and tool.endpoint]

@@ -32,6 +32,7 @@ def submit(  # noqa: PLR0917 - typer makes options of them
         typer.Option("--part-bytes", min=1_000, max=67_108_864, help="Size of the parts that --items is cut into."),
     ] = 1_000_000,
     job_id: Annotated[str | None, typer.Option("--job-id", help="Idempotency key; random if left out.")] = None,
+    session: Annotated[str | None, typer.Option(help="The conversation that the job is a turn of.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Whose job it is.")] = None,
     lane: Annotated[str | None, typer.Option(help="interactive or batch.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher first, -100 to 100.")] = None,
@@ -67,9 +68,11 @@ def submit(  # noqa: PLR0917 - typer makes options of them
     }
     text = given_text(file, items, workflow)
     submission = build_submission(text, name=file or "the submission", workflow=workflow, flags=flags)
-    from headrace.console.client import HeadraceClient
+    from headrace.console.client import HeadraceClient, turn_id
     from headrace.console.outcome_view import print_outcome
 
+    if session is not None:
+        submission = submission.model_copy(update={"job_id": turn_id(session, submission.job_id)})
     settings = connected(bootstrap_servers, prefix)
     with HeadraceClient(settings) as client:
         if items is not None:

@@ -95,8 +95,8 @@ def tree_of(graph: Graph) -> Tree:
     for step in graph.steps:
         needs = f"  <- {', '.join(step.needs)}" if step.needs else ""
         branch = tree.add(Text.assemble((step.name, "bold"), f"  {describe(step)}{needs}"))
-        if step.calls:
-            pools = ", ".join(dict.fromkeys(call.pool for call in step.calls))
+        if step.model_pools:
+            pools = ", ".join(step.model_pools)
             branch.add(Text(f"pool {pools}, template {step.template_hash}", style="dim"))
     tree.add(Text(f"output  <- {', '.join(graph.output_needs) or 'input'}"))
     return tree
@@ -118,7 +118,9 @@ def _compile(file: Path, pools: PoolsFile | None) -> tuple[Graph | None, list[Fi
         text = _read(file)
     except ConfigError as error:
         return None, [FileProblem(str(file), Problem("file", error.message))]
-    return check_text(str(file), text, pools=pools.pools if pools else None, tools=pools.tools if pools else None)
+    if pools is None:
+        return check_text(str(file), text, pools=None)
+    return check_text(str(file), text, pools=pools.pools, tools=pools.tools, public_pools=pools.public_pools)
 
 
 def _read(file: Path) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from headrace.console.testing.calls import last_of, other_call, prompt_of, schema_of
 from headrace.console.testing.driver import Answered, Draws
 from headrace.console.testing.script import Pick, Script, index_of
-from headrace.runtime.output import OutputSchemas, judge
+from headrace.runtime.output import OutputSchemas
+from headrace.runtime.turns import judge_answer
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Failure, Result, Task, Usage
+from headrace.schemas.json_texts import map_texts
+from headrace.schemas.messages import EmbedCall, Failure, Result, Task, ToolUse, Usage
 from headrace.schemas.pools import Pool
 from headrace.schemas.schema_sample import json_for
 from headrace.schemas.workflow_tests import AnswerSpec
@@ -86,15 +88,20 @@ class Answerer:
         return fields
 
     def _good(self, task: Task, pick: Pick) -> dict[str, Any]:
-        value, pool = _value(task, pick), self._pools[task.pool]
+        value, pool, uses = _value(task, pick), self._pools[task.pool], _uses(task, pick)
+        if task.embed is not None:
+            usage = _usage(pick.spec) or Usage(input_tokens=_tokens(prompt_of(task)))
+            cost = cost_microusd(usage, pool.price)
+            return {"output": _scores(task.embed, value), "usage": usage, "cost_microusd": cost}
         if task.call is None:  # No model's call: there is nothing to judge, and its output is JSON.
             return {"output": value, "truncated": pick.spec.truncated}
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        truncated, usage = pick.spec.truncated, _usage(pick.spec) or _counted(prompt_of(task), text)
-        output, failure = judge(text, task.call.output_schema, SCHEMAS, truncated=truncated, refused=False)
+        text = "" if uses and "answer" not in pick.spec.model_fields_set else _as_text(value)
+        truncated, usage = pick.spec.truncated, _usage(pick.spec) or _counted(prompt_of(task), text, uses)
+        output, failure, wrong_answer = judge_answer(task.call, text, uses, SCHEMAS, truncated=truncated, refused=False)
         return {
             "failure": failure,
             "output": output,
+            "wrong_answer": wrong_answer,
             "truncated": truncated,
             "finish_reason": "length" if truncated else "stop",
             "usage": usage,
@@ -113,8 +120,34 @@ def _usage(spec: AnswerSpec) -> Usage | None:
     return None if spec.usage is None else Usage(**spec.usage.model_dump())
 
 
-def _counted(prompt: str, text: str) -> Usage:
-    return Usage(input_tokens=len(prompt) // TOKEN_CHARS + 1, output_tokens=len(text) // TOKEN_CHARS + 1)
+def _counted(prompt: str, text: str, uses: Sequence[ToolUse]) -> Usage:
+    written = sum((len(use.name) + len(use.arguments) for use in uses), len(text))
+    return Usage(input_tokens=_tokens(prompt), output_tokens=written // TOKEN_CHARS + 1)
+
+
+def _tokens(text: str) -> int:
+    return len(text) // TOKEN_CHARS + 1
+
+
+def _scores(call: EmbedCall, nearest: Any) -> Any:
+    """Return what a comparison says where a branch is nearest by far; where none is named, none is near."""
+    return {"scores": [{each.route: float(each.route == nearest) for each in call.examples}]}
+
+
+def _uses(task: Task, pick: Pick) -> list[ToolUse]:
+    """Return the calls of tools that the answer asks for; none where the call may ask for none."""
+    if task.call is None or not task.call.tools or task.call.tool_choice == "none":
+        return []
+    return [
+        ToolUse(
+            name=use.name, arguments=_as_text(map_texts(use.arguments, lambda text: _filled(text, task, pick.groups)))
+        )
+        for use in pick.spec.tool_calls
+    ]
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _value(task: Task, pick: Pick) -> Any:

@@ -9,9 +9,11 @@ from headrace.schemas.messages import LlmCall, Task
 
 
 def prompt_of(task: Task) -> str:
-    """Return the text of a call: the messages joined by line breaks; of another kind of call, its JSON."""
+    """Return the text of a call: messages, or texts to be embedded, joined by line breaks; of a tool, its JSON."""
     if task.call is not None:
         return "\n".join(message.content for message in task.call.messages)
+    if task.embed is not None:
+        return "\n".join(task.embed.texts)
     return json.dumps(other_call(task), ensure_ascii=False)
 
 

@@ -78,6 +78,8 @@ class _Check:
             self._known(f"{path}.error", "error kind", spec.error, [kind.value for kind in SCRIPTED_KINDS])
             if spec.truncated:
                 self._problems.add(f"{path}.truncated", "a call that fails has no answer to truncate")
+            if spec.tool_calls:
+                self._problems.add(f"{path}.tool_calls", "a call that fails asks for no tools")
             if not isinstance(spec, RuleSpec) and "answer" in spec.model_fields_set:
                 self._problems.add(f"{path}.error", "answer and error are both given: leave one out")
         elif spec.retry_after_ms is not None or spec.message:

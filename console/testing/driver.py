@@ -39,12 +39,15 @@ from headrace.orchestrator.core.state import StateRecord
 from headrace.orchestrator.core.view import Environment, JobMemo, JobView
 from headrace.orchestrator.core.window import DispatchWindow
 from headrace.schemas.errors import ContractError
+from headrace.schemas.ids import SESSION_MARK
 from headrace.schemas.messages import Event as Announced
 from headrace.schemas.messages import ObjectRef, Outcome, Result, Submission, Task
 
 START_MS = 1_767_225_600_000
 """When virtual time begins: 2026-01-01, midnight UTC. Always the same, so that events are."""
 JOB_ID = "test"
+TURN_ID = f"session{SESSION_MARK}{JOB_ID}"
+"""The job where its workflow has steps in turn."""
 MAX_HAPPENINGS = 1_000_000
 WINDOW = 4_096
 """Most tasks of a pool and lane that are out; the orchestrator's own default."""
@@ -131,6 +134,7 @@ class Driver:
         self._queue: list[tuple[int, float, int, str, Event]] = []
         self._pushed = 0
         self._played = Played()
+        self._top = JOB_ID
 
     def play(
         self,
@@ -142,16 +146,17 @@ class Driver:
         """Submit the job and go on until its outcome, or until nothing can happen any more.
 
         Args:
-            submission: the job's, under `JOB_ID`.
+            submission: the job's, with its id.
             cancel_after_ms: when it is cancelled.
             signals: what it is told, and when.
         """
-        played = self._played
+        played, top = self._played, submission.job_id or JOB_ID
+        self._top = top
         if cancel_after_ms is not None:
-            self._push(START_MS + cancel_after_ms, "cancel", JOB_ID, CancelRequested(START_MS + cancel_after_ms))
+            self._push(START_MS + cancel_after_ms, "cancel", top, CancelRequested(START_MS + cancel_after_ms))
         for number, (after_ms, signal) in enumerate(signals):
-            self._push(START_MS + after_ms, f"signal/{number}", JOB_ID, signal)
-        self._take(JOB_ID, JobSubmitted(submission, submission_hash(submission), START_MS))
+            self._push(START_MS + after_ms, f"signal/{number}", top, signal)
+        self._take(top, JobSubmitted(submission, submission_hash(submission), START_MS))
         for _ in range(MAX_HAPPENINGS):
             self._deal()
             if played.outcome is not None:
@@ -207,7 +212,7 @@ class Driver:
                 self._send(task)
             case EmitEvent(event=event):
                 self._played.events.append(event)
-            case EmitOutcome(value=value) if job_id == JOB_ID:
+            case EmitOutcome(value=value) if job_id == self._top:
                 self._played.outcome = Outcome.model_validate_json(value)
                 self._played.ended_ms = self._now_ms
             case StoreObject(ref=ref, data=data):

@@ -183,8 +183,9 @@ def _graph(
         hint = "; the key 'workflow' may name another file" if place == "file" else ""
         problems.add(place, f"its workflow {workflow} {error.message}{hint}")
         return None, []
-    known = (pools.pools, pools.tools) if pools is not None else (None, None)
-    return check_text(str(workflow), text, pools=known[0], tools=known[1])
+    if pools is None:
+        return check_text(str(workflow), text, pools=None)
+    return check_text(str(workflow), text, pools=pools.pools, tools=pools.tools, public_pools=pools.public_pools)
 
 
 def _pools(path: Path, problems: Problems) -> PoolsFile | None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.console.testing.answering import Answerer
-from headrace.console.testing.driver import JOB_ID, START_MS, Draws, Driver, Objects, Played
+from headrace.console.testing.driver import JOB_ID, START_MS, TURN_ID, Draws, Driver, Objects, Played
 from headrace.console.testing.expectations import Miss, misses
 from headrace.console.testing.files import Case, TestFile
 from headrace.console.testing.script import Script
@@ -91,7 +91,7 @@ def run_case(file: TestFile, case: Case, seed: int) -> CaseRun:
 
 
 def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) -> Environment:
-    public = [name for name, pool in pools.items() if file.pools and file.pools.endpoints[pool.endpoint].public]
+    public = file.pools.public_pools if file.pools is not None else ()
     compiled = {graph.canonical.decode(): graph for graph in (file.graph, *file.nested)}
     by_ref = {graph.ref: graph for graph in (*file.nested, file.graph)}
 
@@ -99,7 +99,7 @@ def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) ->
         if text in compiled:
             return compiled[text]
         known = (file.pools.pools, file.pools.tools) if file.pools is not None else (None, None)
-        return compile_workflow(json.loads(text), pools=known[0], tools=known[1])
+        return compile_workflow(json.loads(text), pools=known[0], tools=known[1], public_pools=public)
 
     def resolve(workflow: str | dict[str, Any], _job_id: str) -> dict[str, Any]:
         if isinstance(workflow, dict):
@@ -118,7 +118,7 @@ def _environment(file: TestFile, pools: Mapping[str, Pool], objects: Objects) ->
         # The stated rule and not o200k: the same on every machine, whatever extras it has.
         counters={"chars4": count_chars4},
         tokens_rule="chars4",
-        public_pools=tuple(public),
+        public_pools=public,
     )
 
 
@@ -127,4 +127,5 @@ def _submission(file: TestFile, case: Case) -> Submission:
     given = {name: getattr(job, name) for name in JobFields.model_fields if name != "deadline_s"}
     if job.deadline_s is not None:
         given["deadline"] = datetime.fromtimestamp(START_MS / 1000, tz=UTC) + timedelta(seconds=job.deadline_s)
-    return Submission(job_id=JOB_ID, workflow=file.graph.ref, input=case.input, **given)
+    job_id = TURN_ID if file.graph.in_turn else JOB_ID
+    return Submission(job_id=job_id, workflow=file.graph.ref, input=case.input, **given)

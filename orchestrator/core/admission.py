@@ -8,10 +8,11 @@ from typing import Any
 from headrace.orchestrator.core.acceptance import Refusal, check_input
 from headrace.orchestrator.core.graph import Graph
 from headrace.orchestrator.core.items_admission import check_items
-from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs
+from headrace.orchestrator.core.nested_admission import Nested, NestingInvalid, nested_graphs, public_calls
 from headrace.orchestrator.core.view import Environment
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind, HeadraceError, WorkflowInvalid
+from headrace.schemas.ids import SESSION_MARK, session_of
 from headrace.schemas.messages import Failure, Sensitivity, Submission
 
 
@@ -51,14 +52,15 @@ def admit(
         return Failure(kind=text.kind, message=text.message)
     if submission.items is not None and (failure := check_items(graph, submission.items, environment)):
         return failure
-    failure = _check_all(submission, graph, environment, job_id)
+    failure = _check_session(submission, graph, job_id) or _check_all(submission, graph, environment, job_id)
     return failure or Accepted(graph, text)
 
 
 def _check_all(submission: Submission, graph: Graph, environment: Environment, job_id: str) -> Failure | None:
     """Check the workflow and all that it nests: a nested job that is refused would come to light hours later."""
+    confidential = submission.sensitivity is Sensitivity.CONFIDENTIAL
     if not graph.nests:
-        return _check_budget(submission, graph) or _check_pools(submission, graph, environment)
+        return _check_budget(submission, graph) or (_check_pools(graph, environment) if confidential else None)
 
     def find(workflow: str | dict[str, Any]) -> Graph:
         return environment.compile(canonical_json(environment.resolve(workflow, job_id)).decode())
@@ -68,11 +70,28 @@ def _check_all(submission: Submission, graph: Graph, environment: Environment, j
         below = list(nested_graphs(graph, find, depth=depth))
     except NestingInvalid as error:
         return Failure(kind=ErrorKind.INVALID_WORKFLOW, message=error.message)
-    for way, each in (("", graph), *below):
-        failure = _check_budget(submission, each) or _check_pools(submission, each, environment)
+    for each in (Nested("", graph), *below):
+        failure = _check_budget(submission, each.graph)
+        if failure is None and (confidential or each.confidential):
+            failure = _check_pools(each.graph, environment)
         if failure is not None:
-            where = f"{way}: " if way else ""
+            where = f"{each.way}: " if each.way else ""
             return failure.model_copy(update={"message": f"{where}{failure.message}"[:2_000]})
+    return None
+
+
+def _check_session(submission: Submission, graph: Graph, job_id: str) -> Failure | None:
+    """Steps in turn need a session; a nested job has none of its own, and would wait for the job above it."""
+    if not graph.in_turn:
+        return None
+    steps = ", ".join(graph.in_turn)
+    if submission.parent is not None:
+        return Failure(
+            kind=ErrorKind.INVALID_WORKFLOW, message=f"key: session ({steps}) is for jobs that are not nested"
+        )
+    if session_of(job_id) is None:
+        message = f"steps with key: session ({steps}) need a session: begin the job_id with SESSION{SESSION_MARK}"
+        return Failure(kind=ErrorKind.INVALID_JOB, message=message)
     return None
 
 
@@ -87,17 +106,9 @@ def _check_budget(submission: Submission, graph: Graph) -> Failure | None:
     return Failure(kind=ErrorKind.INVALID_JOB, message=message)
 
 
-def _check_pools(submission: Submission, graph: Graph, environment: Environment) -> Failure | None:
+def _check_pools(graph: Graph, environment: Environment) -> Failure | None:
     """Nothing confidential reaches a topic that a public provider's pool reads."""
-    if submission.sensitivity is not Sensitivity.CONFIDENTIAL:
-        return None
-    public = [
-        f"{step.name} ({call.pool})"
-        for step in graph.steps
-        for call in step.calls
-        if call.pool in environment.public_pools
-    ]
-    public += [f"{step.name} (tool {tool.name})" for step in graph.steps for tool in step.tools if tool.public]
+    public = public_calls(graph, environment.public_pools)
     if not public:
         return None
     message = f"a confidential job cannot use pools of public endpoints or public tools: {', '.join(public)}"

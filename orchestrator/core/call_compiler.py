@@ -35,10 +35,16 @@ class CallCompiler:
         self.pool(f"{path}.pool", spec.pool)
         return self.call(path, spec, spec.pool, local)
 
-    def pool(self, path: str, name: str) -> None:
-        """Check that a pool is there."""
-        if self.pools is not None and name not in self.pools:
+    def pool(self, path: str, name: str, *, serves: str = "chat") -> None:
+        """Check that a pool is there, and does what is asked of it."""
+        if self.pools is None:
+            return
+        if name not in self.pools:
             self.scope.problems.add(path, f"unknown pool {name[:80]!r}{suggestion(name, self.pools)}")
+        elif self.pools[name].serves != serves:
+            fit = [other for other, pool in self.pools.items() if pool.serves == serves]
+            message = f"pool {name!r} serves {self.pools[name].serves}, and {serves} is needed"
+            self.scope.problems.add(path, f"{message}; there is {', '.join(fit) or 'none'} that does")
 
     def call(self, path: str, spec: CallSpec, pool: str, local: tuple[str, ...] = ()) -> tuple[LlmPlan, Needs]:
         """Return a call that goes to a pool which is named elsewhere; as `llm`."""

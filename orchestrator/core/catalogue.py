@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.orchestrator.core.graph import Graph, compile_workflow
-from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs
+from headrace.orchestrator.core.nested_admission import NestingInvalid, nested_graphs, public_calls
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.workflow_ref import parse_workflow_ref
 from headrace.orchestrator.core.workflow_text import read_workflow
@@ -100,21 +100,33 @@ def _drawn(ref: str, job_id: str) -> float:
 
 
 def check_text(
-    file: str, text: str, *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+    file: str,
+    text: str,
+    *,
+    pools: Mapping[str, Pool] | None,
+    tools: Mapping[str, ToolSpec] | None = None,
+    public_pools: Collection[str] = (),
 ) -> tuple[Graph | None, list[FileProblem]]:
     """Compile one file; returns the graph, or every problem of the file."""
     read = read_workflow(text)
     problems = list(read.problems)
     if not problems:
         try:
-            return compile_workflow(read.document, pools=pools, tools=tools, lines=read.lines), []
+            graph = compile_workflow(
+                read.document, pools=pools, tools=tools, public_pools=public_pools, lines=read.lines
+            )
+            return graph, []
         except WorkflowInvalid as error:
             problems = error.problems
     return None, [FileProblem(file, problem) for problem in problems]
 
 
 def build_catalogue(
-    texts: Iterable[tuple[str, str]], *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+    texts: Iterable[tuple[str, str]],
+    *,
+    pools: Mapping[str, Pool] | None,
+    tools: Mapping[str, ToolSpec] | None = None,
+    public_pools: Collection[str] = (),
 ) -> WorkflowCatalogue:
     """Compile files into a catalogue.
 
@@ -122,6 +134,7 @@ def build_catalogue(
         texts: pairs of the file's name and its text.
         pools: the pools there are.
         tools: the tools there are.
+        public_pools: the pools of public endpoints.
 
     Raises:
         WorkflowsInvalid: with every problem of every file; nothing half-loads.
@@ -130,7 +143,7 @@ def build_catalogue(
     files: dict[str, str] = {}
     problems: list[FileProblem] = []
     for file, text in texts:
-        graph, wrong = check_text(file, text, pools=pools, tools=tools)
+        graph, wrong = check_text(file, text, pools=pools, tools=tools, public_pools=public_pools)
         problems += wrong
         if graph is None:
             continue
@@ -141,14 +154,16 @@ def build_catalogue(
         files.setdefault(graph.ref, file)
         found.setdefault(graph.name, {})[graph.version] = graph
     catalogue = WorkflowCatalogue({name: dict(sorted(found[name].items())) for name in sorted(found)})
-    problems += _nesting_problems(catalogue, files)
+    problems += _nesting_problems(catalogue, files, public_pools)
     if problems:
         raise WorkflowsInvalid(problems)
     return catalogue
 
 
-def _nesting_problems(catalogue: WorkflowCatalogue, files: Mapping[str, str]) -> Iterator[FileProblem]:
-    """Look for workflows that nest what is not there, or too deeply; a circle is too deep."""
+def _nesting_problems(
+    catalogue: WorkflowCatalogue, files: Mapping[str, str], public_pools: Collection[str]
+) -> Iterator[FileProblem]:
+    """Look for workflows that nest what is not there, too deeply (as a circle does), or what is not private enough."""
 
     def find(workflow: str | dict[str, Any]) -> Graph:
         if isinstance(workflow, str):
@@ -157,6 +172,11 @@ def _nesting_problems(catalogue: WorkflowCatalogue, files: Mapping[str, str]) ->
 
     for ref, file in files.items():
         try:
-            list(nested_graphs(catalogue.resolve_graph(ref), find))
+            below = list(nested_graphs(catalogue.resolve_graph(ref), find))
         except NestingInvalid as error:
             yield FileProblem(file, Problem("steps", error.message))
+            continue
+        for nested in below:
+            if nested.confidential and (used := public_calls(nested.graph, public_pools)):
+                message = f"{nested.way} is done for a confidential step and uses {', '.join(used)}, which is public"
+                yield FileProblem(file, Problem("steps", message))

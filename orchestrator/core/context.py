@@ -11,7 +11,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from headrace.schemas.messages import ChatMessage
+from headrace.schemas.base import trusted
+from headrace.schemas.messages import ChatMessage, ToolOffer
 
 TOKENS_PER_MESSAGE = 64
 """Room for what a chat template puts around a message; the known ones need 3 to 10."""
@@ -60,6 +61,15 @@ def surely_too_long(
     if least <= room:
         return None
     return f"the prompt has at least {least:,} tokens; {room:,} of the context of {context_tokens:,} are left for it"
+
+
+def weighed_with(messages: Iterable[ChatMessage], tools: Iterable[ToolOffer]) -> tuple[ChatMessage, ...]:
+    """Return the messages of a call that offers tools as texts that hold all of it, to be weighed like any prompt."""
+    said = [trusted(ChatMessage, role="system", content=offer.model_dump_json()) for offer in tools]
+    for message in messages:
+        texts = [message.content, *(f"{use.id}{use.name}{use.arguments}" for use in message.tool_calls)]
+        said.append(trusted(ChatMessage, role=message.role, content="\n".join(texts) + message.tool_call_id))
+    return tuple(said)
 
 
 def is_plainly_small(messages: Sequence[ChatMessage], *, context_tokens: int | None, answer_tokens: int) -> bool:

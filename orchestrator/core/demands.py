@@ -6,7 +6,6 @@ from collections import Counter
 
 from headrace.orchestrator.core.dispatch import ready_count, room
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
-from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.state import StepState, StepStatus, TaskStatus
 from headrace.orchestrator.core.steps import Step
 from headrace.orchestrator.core.task_calls import next_calls, plain_pool, pool_of
@@ -50,5 +49,4 @@ def _scripted(turn: Turn, step: Step, state: StepState) -> list[Demand]:
 
 def _any_pool(step: Step) -> str:
     """Return a pool of a scripted step, where it cannot be told which is next."""
-    assert step.script is not None
-    return step.script.tools[0].pool if isinstance(step.script, SagaPlan) else step.calls[0].pool
+    return (*step.model_pools, *(tool.pool for tool in step.tools))[0]

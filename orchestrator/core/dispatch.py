@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.aggregate import TreePlan
-from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable
+from headrace.orchestrator.core.compare_dispatch import CompareSender
+from headrace.orchestrator.core.context import is_plainly_small, surely_too_long, unsendable, weighed_with
 from headrace.orchestrator.core.effects import DispatchTask
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.nested_dispatch import NestedSender
 from headrace.orchestrator.core.outgoing import not_after_ms, outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
+from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.scripts.run import Call
+from headrace.orchestrator.core.sensitivity import is_confidential, sensitivity_of
+from headrace.orchestrator.core.sessions import has_turn
 from headrace.orchestrator.core.state import StepStatus, TaskRecord
+from headrace.orchestrator.core.steps import KeyRule
 from headrace.orchestrator.core.task_calls import call_of, next_calls, pool_of
+from headrace.orchestrator.core.task_keys import record_key
 from headrace.orchestrator.core.templates import render
 from headrace.orchestrator.core.tool_dispatch import ToolSender
 from headrace.orchestrator.core.turn import Turn
@@ -25,7 +32,7 @@ from headrace.orchestrator.core.winding_down import may_go
 from headrace.orchestrator.core.work import MAX_WORK, TASK_WORK, Work
 from headrace.schemas.base import remade, trusted
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
-from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Sensitivity, Task
+from headrace.schemas.messages import ChatMessage, Failure, Lane, LlmCall, Task
 from headrace.schemas.task_form import TaskForm
 
 DISPATCH_WORK = MAX_WORK
@@ -56,6 +63,8 @@ def may_go_again(turn: Turn, step: Step) -> bool:
     """Return whether a retry whose time has come finds a place in the windows of its job and its step."""
     job_limit = _job_window(turn)
     live = sum(state.live for _, state in turn.header.steps)
+    if step.key is KeyRule.SESSION and any(turn.step_state(name).live for name in turn.graph.in_turn):
+        return False
     return live < job_limit and turn.step_state(step.name).live < (step.max_in_flight or job_limit)
 
 
@@ -74,6 +83,8 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     if state.status is not StepStatus.RUNNING or not step.makes_tasks:
         return 0
     left = min(at_most, state.total - state.next)
+    if step.key is KeyRule.SESSION:
+        left = _in_turn(turn, left)
     if step.script is not None:
         return min(left, len(next_calls(turn, step, state.next)))
     if step.kind is not StepKind.REDUCE and not streams(turn, step):
@@ -82,6 +93,11 @@ def ready_count(turn: Turn, step: Step, at_most: int) -> int:
     while count < min(left, LOOK_AHEAD) and is_ready(turn, step, state.next + count):
         count += 1
     return count
+
+
+def _in_turn(turn: Turn, count: int) -> int:
+    """Return how many of so many tasks in turn may go out: one at a time, where it is the job's turn."""
+    return min(1, count) if count > 0 and has_turn(turn) else 0
 
 
 def is_ready(turn: Turn, step: Step, index: int) -> bool:
@@ -118,6 +134,8 @@ def dispatch(turn: Turn, step: Step, count: int) -> list[tuple[int, Failure]]:
     refused: list[tuple[int, Failure]] = []
     state = turn.step_state(step.name)
     count = min(count, state.total - state.next, room(turn, step)) if may_go(turn, step) else 0
+    if step.key is KeyRule.SESSION:
+        count = _in_turn(turn, count)
     if step.script is not None:
         count = min(count, len(next_calls(turn, step, state.next)))
     if count <= 0:
@@ -171,13 +189,17 @@ def task_again(turn: Turn, step: Step, index: int, record: TaskRecord) -> Task |
         return None
 
 
-def _sender(turn: Turn, step: Step, index: int, before: TaskRecord | None) -> _Sender | ToolSender | NestedSender:
+def _sender(
+    turn: Turn, step: Step, index: int, before: TaskRecord | None
+) -> _Sender | ToolSender | CompareSender | NestedSender:
     """Return what sends a task on its way: in a plain step all of a grant."""
     if step.nested is not None:
         return NestedSender(turn, step, step.nested, before)
     if step.tool is not None:
         return ToolSender(turn, step, Call(tool=step.tool), before)
     call = call_of(turn, step, index)
+    if call.semantic is not None:
+        return CompareSender(turn, step, call, before)
     return ToolSender(turn, step, call, before) if call.tool is not None else _Sender(turn, step, before, call)
 
 
@@ -195,10 +217,14 @@ class _Sender:
         spec, llm = turn.header.spec, call.llm
         assert llm is not None
         self._turn, self._step, self._llm, self._before = turn, step, llm, before
+        self._repair = before.repair if before is not None and before.repair and before.repair.is_open else None
         self._base = step_context(turn, step)
-        self._names = call.names
+        self._names, self._more = call.names, call.more
         pool_name = before.edit.pool if before and before.edit and before.edit.pool else llm.pool
         self._pool = pool = turn.environment.pools[pool_name]
+        self._forbidden = ""
+        if pool_name in turn.environment.public_pools and is_confidential(turn, step):
+            self._forbidden = f"step {step.name} is confidential, and pool {pool_name} is public"
         self._item: Callable[[int], Any] | None = None
         """Gives an item of a fan-out; made where the first is wanted, so that what it cannot read is that task's."""
         self._first: Task | None = None
@@ -221,6 +247,8 @@ class _Sender:
             "stop": llm.stop,
             "output_schema": llm.output_schema,
             "logprobs": llm.logprobs,
+            "tools": llm.tools,
+            "tool_choice": llm.tool_choice,
         }
         self._task = {
             "job_id": spec.job_id,
@@ -229,7 +257,7 @@ class _Sender:
             "lane": Lane(spec.lane),
             "reply_partition": turn.view.partition,
             "tenant": spec.tenant,
-            "sensitivity": Sensitivity(spec.sensitivity),
+            "sensitivity": sensitivity_of(turn, step),
             "workflow": spec.workflow,
             "template_hash": step.template_hash,
             "timeout_ms": step.timeout_ms or int(pool.timeout_s * 1000),
@@ -243,17 +271,22 @@ class _Sender:
             work: what rendering its prompt may do.
         """
         turn, step = self._turn, self._step
+        if self._forbidden:
+            return Failure(kind=ErrorKind.BAD_REQUEST, message=self._forbidden)
         try:
             messages = self.messages(index, work)
         except (DependencyUnavailable, InputBroken):
             raise  # The store is waited for; a broken input fails the job, and not one task after the other.
         except HeadraceError as error:
             return Failure(kind=getattr(error, "kind", ErrorKind.INVALID_INPUT), message=error.message)
-        if refusal := self._refusal(messages):
+        if self._repair is not None:
+            messages = self._with_repair(messages, self._repair)
+        weighed = self._weighed(messages)
+        if refusal := self._refusal(weighed):
             return refusal
         reserved = None
         if self._limited or self._priced:
-            reserved = budget.upper_bound(messages, self._llm.max_output_tokens or 0, self._pool)
+            reserved = budget.upper_bound(weighed, self._llm.max_output_tokens or 0, self._pool)
             if self._limited and not budget.fits(turn.header, reserved):
                 return Failure(kind=ErrorKind.BUDGET_EXCEEDED, message=over_budget(turn.header, reserved))
             turn.header = budget.reserve(turn.header, reserved)
@@ -262,12 +295,34 @@ class _Sender:
             self._fresh = record
         turn.put_task(step.name, index, record)
         task = self.task(index, record, messages)
-        turn.effect(DispatchTask(task, task.task_id, self._trace, self._after, self._cause, self._form))
+        key = task.task_id if step.key is KeyRule.SPREAD else self._key(task)
+        turn.effect(DispatchTask(task, key, self._trace, self._after, self._cause, self._form))
+        if task.kind == "repair":
+            state = turn.step_state(step.name)
+            turn.set_step(step.name, replace(state, repaired=state.repaired + 1))
         return None
+
+    def _key(self, task: Task) -> str:
+        return record_key(self._step, task, spread_over=self._turn.environment.limits.prefix_keys)
 
     def again(self, index: int, record: TaskRecord, work: Work) -> Task:
         """Return a task as it was last dispatched; raises what `messages` does."""
-        return self.task(index, record, self.messages(index, work))
+        messages = self.messages(index, work)
+        return self.task(index, record, self._with_repair(messages, self._repair) if self._repair else messages)
+
+    def _with_repair(self, messages: tuple[ChatMessage, ...], repair: Repair) -> tuple[ChatMessage, ...]:
+        """Return a prompt with the wrong answer shown; as it was where that has no room or cannot be afforded."""
+        longer = (*messages, *repair.messages())
+        weighed = self._weighed(longer)
+        bound = budget.upper_bound(weighed, self._llm.max_output_tokens or 0, self._pool)
+        if self._refusal(weighed) or (self._limited and not budget.fits(self._turn.header, bound)):
+            return messages
+        self._task["kind"] = "repair"
+        return longer
+
+    def _weighed(self, messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+        """Return messages as long as all that is sent: the tools that are offered go with them."""
+        return weighed_with(messages, self._llm.tools) if self._llm.tools else messages
 
     def _refusal(self, messages: tuple[ChatMessage, ...]) -> Failure | None:
         tokens, most = self._pool.context_tokens, self._llm.max_output_tokens
@@ -294,9 +349,8 @@ class _Sender:
             made = zip(first.call.messages, contents, strict=True)
             return tuple([remade(message, content=content) for message, content in made])
         roles = [template.role for template in self._llm.messages]
-        return tuple(
-            trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)
-        )
+        own = [trusted(ChatMessage, role=role, content=content) for role, content in zip(roles, contents, strict=True)]
+        return (*own, *self._more())
 
     def _context(self, index: int) -> dict[str, Any]:
         match self._step.kind:

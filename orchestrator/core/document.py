@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from headrace.orchestrator.core.json_schema import SchemaInvalid, check_schema
 from headrace.orchestrator.core.problems import Problems
+from headrace.schemas.base import Sensitivity
 from headrace.schemas.workflow import KINDS, MAX_STEPS, STEP_PATTERN, StepSpec, WorkflowSpec
 
 RESERVED = (
@@ -40,6 +41,8 @@ class Document:
     """JSON Schema of the input."""
     share: float | None
     """The share of a version on trial, or None."""
+    confidential: bool
+    """Whether it says that every step is."""
     raw_steps: dict[str, Any]
     """Every step as written, by name, in the order of the document."""
     specs: dict[str, StepSpec]
@@ -62,6 +65,7 @@ def read_document(document: Mapping[str, Any], problems: Problems) -> Document:
         version=version if isinstance(version, int) else 0,
         input_schema=schema if isinstance(schema, dict) else {},
         share=share if isinstance(share, float) else None,
+        confidential=document.get("sensitivity") == Sensitivity.CONFIDENTIAL,
         raw_steps=steps,
         specs=_read_steps(steps, problems),
         output=document.get("output"),

@@ -11,6 +11,7 @@ from headrace.orchestrator.core.events import TaskLost
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.outcome import end_job
 from headrace.orchestrator.core.progress import advance, shortfall
+from headrace.orchestrator.core.repair import next_repair
 from headrace.orchestrator.core.retry import backoff_ms, policy_for
 from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed
@@ -74,6 +75,7 @@ def attempt_failed(
     if wait is None:
         _give_up(turn, graph_step, task_id, record, failure)
     else:
+        record = replace(record, repair=next_repair(record.repair, failure, report))
         _retry_later(turn, task_id, record, failure, wait)
 
 
@@ -207,7 +209,7 @@ def _end_called_off(turn: Turn, graph_step: Step, task_id: TaskId, record: TaskR
     """Settle a task whose step ended without it: nothing follows, and its order is lifted."""
     was = record.status
     over = replace(record, status=TaskStatus.FAILED, at_ms=turn.now_ms, due_ms=None, failure=failure, reserved=None)
-    turn.put_task(graph_step.name, task_id.index, replace(over, cause="", history=()))
+    turn.put_task(graph_step.name, task_id.index, replace(over, cause="", history=(), repair=None))
     live, retrying = was is TaskStatus.LIVE, was is TaskStatus.RETRYING
     turn.set_step(graph_step.name, turn.step_state(graph_step.name).moved(live=-live, retrying=-retrying, failed=1))
     turn.header = budget.count_task(turn.header, pool_of(turn, graph_step, task_id.index, record))
@@ -231,6 +233,7 @@ def fail_task(turn: Turn, graph_step: Step, index: int, failure: Failure, record
         reserved=None,
         cause="",
         history=(),
+        repair=None,
     )
     turn.put_task(graph_step.name, index, failed)
     state = turn.step_state(graph_step.name).moved(

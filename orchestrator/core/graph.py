@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from headrace.orchestrator.core.confidential_fields import marked_fields
 from headrace.orchestrator.core.document import Document, read_document
 from headrace.orchestrator.core.json_value import json_problem
 from headrace.orchestrator.core.problems import Problems
@@ -26,6 +27,7 @@ from headrace.orchestrator.core.steps import (
     Step,
     StepKind,
 )
+from headrace.orchestrator.core.taint import check_public, taint_of
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import WorkflowInvalid
 from headrace.schemas.pools import Pool
@@ -90,6 +92,10 @@ class Graph:
     """Whether a step is another workflow."""
     undoes: bool = False
     """Whether a step is a saga."""
+    in_turn: tuple[str, ...] = ()
+    """The steps with ``key: session``."""
+    yields_confidential: bool = False
+    """Whether its output names what is confidential."""
     _waits: dict[str, Step] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -130,6 +136,7 @@ def compile_workflow(
     *,
     pools: Mapping[str, Pool] | None,
     tools: Mapping[str, ToolSpec] | None = None,
+    public_pools: Collection[str] = (),
     lines: Mapping[str, int] | None = None,
     within: Within | None = None,
 ) -> Graph:
@@ -139,6 +146,7 @@ def compile_workflow(
         document: the workflow, as read from YAML or JSON.
         pools: the pools there are; None leaves them unchecked (a console without a pools file).
         tools: the tools there are; None leaves them unchecked.
+        public_pools: the pools of public endpoints: nothing confidential goes there.
         lines: the line of each path of the document, for the problems.
         within: what it has in common with the workflow that it is written out in.
 
@@ -160,7 +168,7 @@ def compile_workflow(
             return None
         below = Within(within.depth + 1, scope.templates)
         try:
-            return compile_workflow(written, pools=pools, tools=tools, within=below)
+            return compile_workflow(written, pools=pools, tools=tools, public_pools=public_pools, within=below)
         except WorkflowInvalid as error:
             for problem in error.problems:
                 problems.add(f"{path}.{problem.path}", problem.message)
@@ -175,11 +183,23 @@ def compile_workflow(
     order = _order(tuple(steps), needs, problems)
     _check_sources(steps, problems)
     _check_signals(steps, problems)
+    ordered = [steps[step] for step in order]
+    marked = marked_fields(read.input_schema, problems)
+    taint = taint_of(ordered, scope.reads, marked, whole=read.confidential)
+    if pools is not None:
+        check_public(ordered, taint, problems, public=public_pools, pools=pools)
     if problems.found:
         raise WorkflowInvalid(name, problems.found)
-    return _graph(
-        read, canonical, [steps[step] for step in order], needs=needs, output=output, output_needs=output_needs
+    yields = taint.reason([each for each in scope.reads if each.path.partition(".")[0] == "output"])
+    graph = _graph(
+        read,
+        canonical,
+        [replace(step, confidential=step.name in taint.why) for step in ordered] if taint.why else ordered,
+        needs=needs,
+        output=output,
+        output_needs=output_needs,
     )
+    return graph if yields is None else replace(graph, yields_confidential=True)
 
 
 def _canonical(document: Any, problems: Problems) -> bytes:
@@ -310,6 +330,7 @@ def _graph(
         _by_name={step.name: step for step in steps},
         _consumers={name: tuple(step.name for step in steps if name in step.needs) for name in names},
         nests=any(step.nested is not None for step in steps),
+        in_turn=tuple(step.name for step in steps if step.key is KeyRule.SESSION),
         undoes=any(isinstance(step.script, SagaPlan) for step in steps),
         _waits={step.wait.signal: step for step in steps if step.wait is not None},
         _widest=max((step.max_in_flight or 0 for step in steps), default=0),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from headrace.schemas.messages import ToolOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,7 @@ class LlmPlan:
     """JSON Schema of the answer."""
     logprobs: bool = False
     """Whether the result is to say how sure the model was."""
+    tools: tuple[ToolOffer, ...] = ()
+    """Tools that the model may ask for; its output is then a turn (`runtime.turns`)."""
+    tool_choice: Literal["auto", "none"] = "auto"
+    """``none``: it is told of the tools, and may ask for none."""

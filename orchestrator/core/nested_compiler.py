@@ -20,6 +20,9 @@ class Named(Protocol):
     @property
     def ref(self) -> str: ...
 
+    @property
+    def yields_confidential(self) -> bool: ...
+
 
 CompileInline = Callable[[str, dict[str, Any]], Named | None]
 """Compiles a workflow that is written out in another, at its place; None where it does not hold, which is noted."""
@@ -39,12 +42,13 @@ def compile_nested(
         for text in texts_of(part):
             needs += scope.names(f"{path}.input.{name}", text, local=local)
             texts.append(text)
-    ref, document = _which(scope, path, spec, compile_inline)
+    ref, document, closed = _which(scope, path, spec, compile_inline)
     plan = NestedPlan(
         ref=ref,
         document=document,
         input=spec.input,
         texts=tuple(texts),
+        closed=closed,
         tokens=spec.budget.tokens if spec.budget else None,
         microusd=spec.budget.microusd if spec.budget else None,
     )
@@ -53,20 +57,20 @@ def compile_nested(
 
 def _which(
     scope: Scope, path: str, spec: NestedSpec, compile_inline: CompileInline
-) -> tuple[str, dict[str, Any] | None]:
+) -> tuple[str, dict[str, Any] | None, bool]:
     if (spec.name is None) == (spec.inline is None):
         scope.problems.add(path, "a nested workflow needs either name, or inline")
-        return "", None
+        return "", None, False
     if spec.inline is not None:
         document = {"name": "inline", "version": 1, **spec.inline}
         graph = compile_inline(f"{path}.inline", document)
-        return (graph.ref if graph is not None else ""), document
+        return ("", document, False) if graph is None else (graph.ref, document, graph.yields_confidential)
     assert spec.name is not None
     try:
         wanted = parse_workflow_ref(spec.name)
     except DecodeError as error:
         scope.problems.add(f"{path}.name", f"{error.message}: {error.hint}")
-        return "", None
+        return "", None, False
     if wanted.version is None:
         scope.problems.add(f"{path}.name", f"say which version: {wanted.name}@1, for example")
-    return str(wanted), None
+    return str(wanted), None, False

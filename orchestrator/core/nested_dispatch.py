@@ -11,13 +11,14 @@ from headrace.orchestrator.core.effects import SubmitNested
 from headrace.orchestrator.core.nested_plan import NestedPlan
 from headrace.orchestrator.core.outgoing import outgoing, over_budget
 from headrace.orchestrator.core.payloads import InputBroken
+from headrace.orchestrator.core.sensitivity import sensitivity_of
 from headrace.orchestrator.core.state import TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import Step, StepKind
 from headrace.orchestrator.core.templates import evaluate_structure
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import item_reader, step_context
 from headrace.orchestrator.core.work import Work
-from headrace.schemas.base import Lane, Sensitivity
+from headrace.schemas.base import Lane
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import DependencyUnavailable, ErrorKind, HeadraceError
 from headrace.schemas.ids import nested_job_id
@@ -112,7 +113,7 @@ class NestedSender:
             priority=spec.priority,
             deadline=self._deadline(record),
             budget=share,
-            sensitivity=Sensitivity(spec.sensitivity),
+            sensitivity=sensitivity_of(turn, self._step),
             labels=dict(spec.labels),
             parent=ParentRef(task_id=task_id, attempt=record.attempt, depth=depth),
             **given,

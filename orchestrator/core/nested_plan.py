@@ -18,6 +18,8 @@ class NestedPlan:
     """A structure of templates, for `templates.evaluate_structure`."""
     texts: tuple[str, ...]
     """The templates in it."""
+    closed: bool = False
+    """Whether it is written out, and what it yields is confidential."""
     tokens: int | None = None
     """What it may use of the budget, where that is said."""
     microusd: int | None = None

@@ -13,6 +13,7 @@ from headrace.orchestrator.core.nested_dispatch import cancel_nested
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed, Finished
+from headrace.orchestrator.core.sessions import leave
 from headrace.orchestrator.core.so_far import so_far
 from headrace.orchestrator.core.state import (
     JobHeader,
@@ -110,6 +111,7 @@ def end_job(
     _publish(turn, outcome, header.spec.content_hash, cancelled=in_flight, trace=trace, parent=parent)
     cancel_nested(turn)
     turn.header = replace(header, phase=Phase.CLOSING)
+    leave(turn)
     turn.announce("job.finished", status=status.value)
 
 
@@ -145,6 +147,7 @@ def end_unknown(turn: Turn, message: str) -> None:
     order = Control(subject=f"job/{turn.job_id}", action="cancel", at_ms=turn.now_ms, reason=outcome.status.value)
     turn.effect(PublishControl(order.subject, order))
     _publish(turn, outcome, "", cancelled=True, trace=())
+    leave(turn)
     turn.announce("job.finished", status=outcome.status.value)
 
 
@@ -270,6 +273,7 @@ def receipt_of(turn: Turn) -> Receipt:
             tasks=state.ended if step is None or step.makes_tasks else 0,
             failed=state.failed,
             truncated=state.truncated,
+            repairs=state.repaired,
             started_ms=state.started_ms,
             finished_ms=state.finished_ms,
             template_hash=step.template_hash if step else "",

@@ -15,6 +15,8 @@ from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
+from headrace.orchestrator.core.repair import Repair
+from headrace.orchestrator.core.session_record import Session
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
@@ -29,12 +31,12 @@ from headrace.orchestrator.core.state import (
     StateRecord,
     StepState,
     StepStatus,
-    TaskEdit,
     TaskRecord,
     TaskStatus,
     WorkflowRecord,
     fields_besides,
 )
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.agreement import check_ref
 from headrace.schemas.errors import DecodeError, ErrorKind
@@ -79,6 +81,8 @@ def _plain(record: StateRecord) -> Any:
             }
         case KeptSignal():
             return _signal_plain(record)
+        case Session():
+            return {"jobs": record.jobs}
         case InputPart() | WorkflowRecord():
             return {"text": record.text}
         case Owner():
@@ -128,6 +132,8 @@ def _add_troubles(plain: dict[str, Any], record: TaskRecord) -> None:
         plain["e"] = {"pool": record.edit.pool, "messages": record.edit.messages}
     if record.redrives:
         plain["x"] = record.redrives
+    if record.repair is not None:
+        plain["m"] = [record.repair.answer, record.repair.problem]
 
 
 def _header_plain(header: JobHeader) -> dict[str, Any]:
@@ -192,6 +198,7 @@ _KEYS = {
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
+    "session": re.compile(f"session/{_JOB}"),
     "signal": re.compile(f"signal/{_JOB}/[A-Za-z][A-Za-z0-9_]{{0,63}}"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
@@ -215,6 +222,8 @@ def _check_key(key: str, record: StateRecord) -> None:
                 raise ValueError("its items by reference count none")
             if record.spec.input_ref is not None:
                 check_ref(record.spec.input_ref)
+        case Session() if not record.jobs:
+            raise ValueError("it has no jobs")
         case TaskRecord() if record.output_ref is not None:
             check_ref(record.output_ref)
         case KeptSignal() if record.payload_ref is not None:
@@ -309,6 +318,7 @@ def _with_troubles(record: TaskRecord, plain: dict[str, Any]) -> TaskRecord:
         stops=stops,
         cause=plain.get("c", ""),
         redrives=plain.get("x", 0),
+        repair=Repair(*plain["m"]) if "m" in plain else None,
         owed=tuple(Owed(*owed) for owed in plain.get("w", ())),
         history=tuple(AttemptNote(**note) for note in plain.get("h", ())),
         edit=TaskEdit(edit["pool"], None if messages is None else tuple((r, c) for r, c in messages)) if edit else None,
@@ -331,6 +341,7 @@ _decoders: dict[str, Any] = {
     "task": _task,
     "input": lambda plain: InputPart(plain["text"]),
     "items": lambda plain: InputPart(plain["text"]),
+    "session": lambda plain: Session(tuple(plain["jobs"])),
     "signal": _signal,
     "marker": _marker,
     "workflow": lambda plain: WorkflowRecord(plain["text"]),

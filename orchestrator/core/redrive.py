@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from headrace.orchestrator.core.events import TaskRedriven
 from headrace.orchestrator.core.graph import Step
-from headrace.orchestrator.core.state import Phase, StepStatus, TaskEdit, TaskRecord, TaskStatus
-from headrace.orchestrator.core.task_calls import pool_of
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
+from headrace.orchestrator.core.sensitivity import is_confidential
+from headrace.orchestrator.core.state import Phase, StepStatus, TaskRecord, TaskStatus
+from headrace.orchestrator.core.task_calls import pool_of, tool_of
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 from headrace.schemas.errors import DecodeError
 from headrace.schemas.ids import TaskId
-from headrace.schemas.messages import Sensitivity
 
 MAX_EDIT_CHARS = 65_536
 """Of an edited prompt: it stands in the task's record, which is written with every attempt."""
@@ -56,10 +58,15 @@ def _refusal(turn: Turn, step: Step, index: int, event: TaskRedriven, record: Ta
         return "a nested job is not sent back: redrive its own tasks while it runs, or submit the job anew"
     if not step.makes_tasks or pool not in environment.pools:
         return f"unknown pool {pool[:80]!r}"
-    if turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL and pool in environment.public_pools:
-        return f"pool {pool!r} is public, and the job is confidential"
-    if step.tool is not None and (event.messages is not None or event.pool not in (None, step.tool.pool)):
+    if pool in environment.public_pools and is_confidential(turn, step):
+        return f"pool {pool!r} is public, and the task is confidential"
+    tool = tool_of(turn, step, index)
+    if tool is not None and (event.messages is not None or event.pool not in (None, tool.pool)):
         return "a call of a tool has no prompt and no other pool: it is sent back as it was"
+    if event.messages is not None and isinstance(step.script, AgentPlan):
+        return "an agent's conversation follows from its turns and calls: it is sent back as it was"
+    if event.pool is not None and (serves := environment.pools[event.pool].serves) != "chat":
+        return f"pool {event.pool!r} serves {serves}, and answers no prompts"
     if event.messages is not None and sum(len(content) for _, content in event.messages) > MAX_EDIT_CHARS:
         return f"the edited prompt is above {MAX_EDIT_CHARS:,} characters"
     return None
@@ -75,6 +82,7 @@ def _reopen(turn: Turn, task_id: TaskId, record: TaskRecord, event: TaskRedriven
         free=record.attempt,
         kills=0,
         stops=0,
+        repair=None,
         redrives=max(event.redrives, record.redrives + 1),
         edit=TaskEdit(event.pool, event.messages) if edited else record.edit,
     )

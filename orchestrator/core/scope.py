@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.orchestrator.core.problems import Problems, suggestion
@@ -17,6 +17,16 @@ _LOCAL = {"item": "for_each", "index": "for_each", "items": "reduce"}
 """The names that only some steps know, and which."""
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One template, and the steps that it refers to."""
+
+    path: str
+    """Where it stands."""
+    source: str
+    steps: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Scope:
     """The names of a workflow, while it is checked."""
@@ -27,6 +37,8 @@ class Scope:
     """Where findings go."""
     templates: int = 0
     """How many templates were compiled."""
+    reads: list[Read] = field(default_factory=list)
+    """Every template that was looked at."""
 
     def names(self, path: str, source: str, *, local: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Return the steps that a template refers to, noting what is wrong with it.
@@ -45,7 +57,9 @@ class Scope:
         except TemplateInvalid as error:
             self.problems.add(path, f"the template does not hold: {error.message}")
             return ()
-        return tuple(name for name in found if self._is_step(path, name, local))
+        steps = tuple(name for name in found if self._is_step(path, name, local))
+        self.reads.append(Read(path, source, steps))
+        return steps
 
     def _is_step(self, path: str, name: str, local: tuple[str, ...]) -> bool:
         if name in local:

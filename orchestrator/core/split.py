@@ -1,7 +1,8 @@
 """Cutting a text into items, deterministically. Pure: the token counter is an argument.
 
 Texts are cut where a reader would: at the end of a paragraph, else of a sentence, else of a word, else anywhere. No
-character is lost and none stands twice: the chunks joined are the text.
+character is lost and none stands twice: the chunks joined are the text. Only where an overlap is asked for, a chunk
+begins with the end of the one before it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def count_chars4(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def split_text(text: str, *, by: str, size: int | None, count_tokens: CountTokens, format: str = "auto") -> list[Any]:
+def split_text(
+    text: str, *, by: str, size: int | None, count_tokens: CountTokens, overlap: int = 0, format: str = "auto"
+) -> list[Any]:
     """Return the items of a text.
 
     Args:
@@ -40,6 +43,8 @@ def split_text(text: str, *, by: str, size: int | None, count_tokens: CountToken
             each record an item of its own.
         count_tokens: counts the tokens of a text. It is called once a sentence and the counts are added: byte
             pair encodings never merge more across a cut than within, so the sum is an upper bound for the chunk.
+        overlap: how much of the chunk before it a chunk begins with at most, in units of `by`, within `size`; at most
+            half of it. Of texts: whole sentences, or where none fits whole words.
         format: of records: ``jsonl``, ``csv`` or ``auto``.
 
     Raises:
@@ -51,17 +56,36 @@ def split_text(text: str, *, by: str, size: int | None, count_tokens: CountToken
     assert size is not None
     assert size >= 1
     if by == "lines":
-        return _split_lines(text, size)
-    return _pack(_units(text, size, len if by == "characters" else count_tokens), size)
+        return _split_lines(text, size, overlap)
+    count, own = len if by == "characters" else count_tokens, size - overlap
+    chunks = _pack(_units(text, own, count), own)
+    if not overlap:
+        return chunks
+    return [_tail(before, overlap, count) + chunk for before, chunk in zip(["", *chunks], chunks, strict=False)]
 
 
-def _split_lines(text: str, size: int) -> list[str]:
+def _tail(text: str, most: int, count: CountTokens) -> str:
+    """Return the end of a chunk that costs at most `most`: sentences, or where none fits words; perhaps nothing."""
+    for pieces in (sentences(text), words(Unit(text, HARD))):
+        tail, left = "", most
+        for piece in reversed([piece.text for piece in pieces]):
+            if (cost := _cost(piece, left, count)) is None:
+                break
+            tail, left = piece + tail, left - cost
+        if tail:
+            return tail
+    return ""
+
+
+def _split_lines(text: str, size: int, overlap: int) -> list[str]:
     """Lines keep their ends; only a line feed ends a line, as in every tool that counts lines."""
     lines = [line + "\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     if not lines[-1]:
         lines.pop()
-    return ["".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+    # The last chunk that is not all overlap begins before what is left is.
+    starts = range(0, max(1, len(lines) - overlap) if lines else 0, size - overlap)
+    return ["".join(lines[at : at + size]) for at in starts]
 
 
 def _units(text: str, size: int, count: CountTokens) -> list[tuple[Unit, int]]:

@@ -8,6 +8,7 @@ key                         record
 ``items/<job>/<n>``         `InputPart`: the same of the reference to its items, where they come by reference
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
 ``signal/<job>/<step>``     `KeptSignal`: what a step waits for, or came before it does
+``session/<session>``       `Session`: its jobs that have steps in turn, while one of them runs
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
 ``owner``                   `Owner`: the transactional id that wrote here last (shell)
@@ -25,6 +26,9 @@ from typing import Any
 from headrace.orchestrator.core.job_ending import Ending
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.parent import Parent
+from headrace.orchestrator.core.repair import Repair
+from headrace.orchestrator.core.session_record import Session
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef
 from headrace.schemas.values import value_object
@@ -77,6 +81,8 @@ class StepState:
     finished_ms: int | None = None
     skipped: bool = False
     """Its condition did not hold."""
+    repaired: int = 0
+    """Attempts that went out with a wrong answer shown."""
 
     @property
     def ended(self) -> int:
@@ -99,6 +105,7 @@ class StepState:
             self.started_ms,
             self.finished_ms,
             self.skipped,
+            self.repaired,
         )
 
 
@@ -136,15 +143,6 @@ class Owed:
     pool: str
     tokens: int = 0
     cost_microusd: int = 0
-
-
-@value_object(frozen=True, slots=True)
-class TaskEdit:
-    """What an operator put in place of a task's own when he sent it back."""
-
-    pool: str | None = None
-    messages: tuple[tuple[str, str], ...] | None = None
-    """Role and content; None leaves the step's own."""
 
 
 @value_object(frozen=True, slots=True)
@@ -290,6 +288,8 @@ class TaskRecord:
     """How often an operator sent it back: the guard against a loop."""
     told: Told | None = None
     """Of a scripted step's task: what the script goes by."""
+    repair: Repair | None = None
+    """A wrong answer that the next attempt shows, or that one has shown."""
 
     @property
     def counted(self) -> int:
@@ -344,7 +344,7 @@ class Cursor:
     offset: int
 
 
-StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Marker | WorkflowRecord | Owner | Cursor
+StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Session | Marker | WorkflowRecord | Owner | Cursor
 
 
 def job_key(job_id: str) -> str:

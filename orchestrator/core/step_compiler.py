@@ -17,6 +17,7 @@ from headrace.orchestrator.core.retry import NAMEABLE
 from headrace.orchestrator.core.scope import Scope
 from headrace.orchestrator.core.script_compiler import compile_script
 from headrace.orchestrator.core.steps import (
+    KeyRule,
     OnError,
     OnErrorMode,
     Require,
@@ -30,6 +31,7 @@ from headrace.orchestrator.core.steps import (
 )
 from headrace.orchestrator.core.tool_compiler import compile_tool
 from headrace.orchestrator.core.tool_plan import ToolPlan
+from headrace.schemas.base import Sensitivity
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.pools import Pool
@@ -49,7 +51,8 @@ from headrace.schemas.workflow_waits import DefaultValue, WaitSpec
 
 DEFAULT_FAN_IN = 8
 OTHERS = tuple(kind for kind in KINDS if kind != "llm")
-_TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight")
+_TASK_OPTIONS = ("retry", "timeout_s", "max_in_flight", "key")
+_PROMPTING = tuple(kind for kind in PATTERNS if kind != "saga")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ class StepCompiler:
             timeout_ms=None if spec.timeout_s is None else max(1, round(spec.timeout_s * 1000)),
             on_error=_on_error(spec.on_error if spec.wait is None else spec.wait.on_timeout),
             max_in_flight=spec.max_in_flight,
+            key=KeyRule(spec.key),
+            sensitivity=None if spec.sensitivity is None else Sensitivity(spec.sensitivity),
             yields_list=kind in (StepKind.SPLIT, StepKind.FOR_EACH),
             template_hash=hashlib.sha256(canonical_json(raw)).hexdigest()[:16],
         )
@@ -157,8 +162,8 @@ class StepCompiler:
                 self._problem(f"{path}.{option}", f"{option} belongs to steps that have tasks")
         if spec.wait is not None and "on_error" in given:
             self._problem(f"{path}.on_error", "a wait fails in one way only: say on_timeout within it")
-        if spec.key != "spread":
-            self._problem(f"{path}.key", f"not yet: key {spec.key!r} comes later, use spread")
+        if spec.key == "prefix" and not (spec.llm or any(getattr(spec, kind) for kind in _PROMPTING)):
+            self._problem(f"{path}.key", "key: prefix belongs to steps that call models")
 
     def _check_reduce(self, path: str, spec: StepSpec) -> None:
         if (spec.llm is None) == (spec.reducer is None):
@@ -222,7 +227,12 @@ class StepCompiler:
             self._problem(path, f"size is missing: how many {spec.by} a chunk holds at most")
         if spec.by != "records" and spec.format != "auto":
             self._problem(f"{path}.format", "format belongs to by: records")
-        return SplitPlan(spec.source, spec.by, spec.size, spec.format), self.scope.names(f"{path}.from", spec.source)
+        if spec.overlap and spec.by == "records":
+            self._problem(f"{path}.overlap", "overlap belongs to texts: records stand for themselves")
+        elif spec.size is not None and spec.overlap * 2 > spec.size:
+            self._problem(f"{path}.overlap", f"overlap {spec.overlap} is above half of size {spec.size}")
+        plan = SplitPlan(spec.source, spec.by, spec.size, spec.overlap, spec.format)
+        return plan, self.scope.names(f"{path}.from", spec.source)
 
 
 def _require(spec: StepSpec) -> Require:

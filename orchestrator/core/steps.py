@@ -12,10 +12,12 @@ from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan, MessageTemplate
 from headrace.orchestrator.core.nested_plan import NestedPlan
-from headrace.orchestrator.core.scripts.plans import Script
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
+from headrace.orchestrator.core.scripts.plans import PlannedPlan, RoutePlan, Script
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.template_uses import texts_of
 from headrace.orchestrator.core.tool_plan import ToolPlan
+from headrace.schemas.base import Sensitivity
 from headrace.schemas.errors import ErrorKind
 
 __all__ = [
@@ -49,6 +51,7 @@ class StepKind(StrEnum):
     WAIT = "wait"
     REFINE = "refine"
     PLAN = "plan"
+    AGENT = "agent"
     SAGA = "saga"
     TOOL = "tool"
     WORKFLOW = "workflow"
@@ -58,6 +61,8 @@ class KeyRule(StrEnum):
     """How a task is keyed on its topic."""
 
     SPREAD = "spread"
+    SESSION = "session"
+    PREFIX = "prefix"
 
 
 class OnErrorMode(StrEnum):
@@ -166,6 +171,8 @@ class SplitPlan:
     """``tokens``, ``characters``, ``lines`` or ``records``."""
     size: int | None
     """The most a chunk holds, in units of `by`; None only for records (one record an item)."""
+    overlap: int = 0
+    """How much of what is before it a chunk begins with at most, in units of `by`; at most half of `size`."""
     format: str = "auto"
     """Of records: ``jsonl``, ``csv``, or ``auto`` (JSON Lines where the text begins with a brace)."""
 
@@ -212,6 +219,10 @@ class Step:
     """The most tasks of this step on the task topics; None leaves it to the job's window."""
     key: KeyRule = KeyRule.SPREAD
     """How its tasks are keyed."""
+    sensitivity: Sensitivity | None = None
+    """What it says of itself."""
+    confidential: bool = False
+    """Whether its tasks are confidential whatever the job says."""
     yields_list: bool = False
     """Whether its output is a list kept as one record an entry (`split`, `for_each`), not one value."""
     template_hash: str = ""
@@ -230,9 +241,16 @@ class Step:
         return () if self.llm is None else (self.llm,)
 
     @property
+    def model_pools(self) -> tuple[str, ...]:
+        """The pool of every call of a model, of one that embeds included; each once."""
+        semantic = self.script.semantic if isinstance(self.script, RoutePlan) else None
+        compared = () if semantic is None else (semantic.pool,)
+        return tuple(dict.fromkeys((*compared, *(call.pool for call in self.calls))))
+
+    @property
     def tools(self) -> tuple[ToolPlan, ...]:
         """Every call of a tool that it may make."""
-        if isinstance(self.script, SagaPlan):
+        if isinstance(self.script, RoutePlan | PlannedPlan | AgentPlan | SagaPlan):
             return self.script.tools
         return () if self.tool is None else (self.tool,)
 

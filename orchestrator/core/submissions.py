@@ -14,6 +14,7 @@ from headrace.orchestrator.core.nested_answer import answer_parent, as_parent, r
 from headrace.orchestrator.core.outcome import end_job, marker_outcome, refuse_job, repeat_outcome
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.progress import advance
+from headrace.orchestrator.core.sessions import join
 from headrace.orchestrator.core.state import (
     INPUT_PART_BYTES,
     InputPart,
@@ -42,6 +43,9 @@ def submitted(turn: Turn, event: JobSubmitted) -> None:
     verdict = admit(event.submission, given.value, turn.environment, job_id=turn.job_id)
     if isinstance(verdict, Failure):
         refuse_job(turn, event, verdict.kind, verdict.message)
+        return
+    if verdict.graph.in_turn and (full := join(turn)) is not None:
+        refuse_job(turn, event, full.kind, full.message)
         return
     _write_job(turn, event, verdict)
     turn.announce("job.accepted", workflow=verdict.graph.ref, tenant=event.submission.tenant)

@@ -38,7 +38,7 @@ def items_use(source: str) -> ItemsUse:
     if "items" not in source or "input" not in references(source):
         return ItemsUse.NONE
     tree = syntax_of(source)
-    found = [(node, parent) for node, parent in _nodes(tree) if _is_items(node)]
+    found = [(node, parent) for node, parent in nodes_of(tree) if _is_items(node)]
     if not found:
         return ItemsUse.NONE
     if found[0][0] is only_expression(tree):
@@ -50,7 +50,7 @@ def items_use(source: str) -> ItemsUse:
 def _counted(source: str) -> tuple[str, ...]:
     """Return the names of which a template only asks how long they are."""
     whole: dict[str, bool] = {}
-    for node, parent in _nodes(syntax_of(source)):
+    for node, parent in nodes_of(syntax_of(source)):
         if isinstance(node, nodes.Name):
             counts = node.ctx == "load" and _counts(parent, node)
             whole[node.name] = whole.get(node.name, False) or not counts
@@ -83,7 +83,7 @@ def texts_of(structure: object) -> Iterator[str]:
             yield from texts_of(part)
 
 
-def _nodes(tree: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node]]:
+def nodes_of(tree: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node]]:
     """Yield every node below a tree, each with the node that it stands in."""
     stack = [tree]
     while stack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from headrace.orchestrator.core.call_compiler import Needs
 from headrace.orchestrator.core.problems import suggestion
@@ -33,17 +34,25 @@ def compile_tool(
         scope.problems.add(f"{path}.name", f"unknown tool {spec.name[:80]!r}{suggestion(spec.name, tools)}")
         return ToolPlan(spec.name, "", spec.arguments), needs
     _check_names(scope, path, spec, tool)
-    plan = ToolPlan(
-        name=spec.name,
+    return tool_plan(spec.name, tool, spec.arguments), needs
+
+
+def tool_plan(name: str, tool: ToolSpec, arguments: dict[str, Any]) -> ToolPlan:
+    """Return a call of a tool that is there.
+
+    Args:
+        arguments: a structure of templates.
+    """
+    return ToolPlan(
+        name=name,
         pool=tool.pool or f"tool-{tool.kind}",
-        arguments=spec.arguments,
+        arguments=arguments,
         schema=tool.arguments,
         repeatable=tool.repeatable,
         public=tool.public,
         timeout_ms=max(1, round(tool.timeout_s * 1000)),
         price_microusd=tool.price_microusd,
     )
-    return plan, needs
 
 
 def _check_names(scope: Scope, path: str, spec: ToolCallSpec, tool: ToolSpec) -> None:

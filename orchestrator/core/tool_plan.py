@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from headrace.orchestrator.core.template_uses import texts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +29,8 @@ class ToolPlan:
     """How long a call may take where the step says nothing."""
     price_microusd: int = 0
     """What one call costs."""
+
+
+def arguments_of(tools: Iterable[ToolPlan]) -> tuple[str, ...]:
+    """Return the templates of the arguments of some calls."""
+    return tuple(text for tool in tools for text in texts_of(tool.arguments))

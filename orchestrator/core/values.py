@@ -23,6 +23,7 @@ from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.waits import waited_value
 from headrace.orchestrator.core.work import CONDITION_WORK, Work
 from headrace.schemas.errors import ErrorKind, IllegalTransition
+from headrace.schemas.ids import session_of
 from headrace.schemas.submission import MAX_ITEMS
 
 
@@ -99,7 +100,10 @@ def _context(turn: Turn, needs: tuple[str, ...], names: dict[str, bool]) -> dict
     context: dict[str, Any] = {"input": job_input(turn)}
     if "job" in names:
         spec = turn.header.spec
-        context["job"] = {"id": spec.job_id, "labels": dict(spec.labels), "tenant": spec.tenant, "lane": spec.lane}
+        labels, session = dict(spec.labels), session_of(spec.job_id)
+        context["job"] = {
+            "id": spec.job_id, "session": session, "labels": labels, "tenant": spec.tenant, "lane": spec.lane
+        }  # fmt: skip
     for name in needs:
         state = turn.step_state(name)
         if name not in names or state.status is not StepStatus.DONE:
@@ -156,7 +160,8 @@ def split_items(turn: Turn, step: Step) -> list[Any]:
             f"job {turn.job_id} counts tokens by {turn.header.spec.tokens_rule}, which this instance does not have",
             "install the extra `tokens` on every orchestrator",
         )
-    return split_text(text, by=step.split.by, size=step.split.size, count_tokens=count, format=step.split.format)
+    plan = step.split
+    return split_text(text, by=plan.by, size=plan.size, count_tokens=count, overlap=plan.overlap, format=plan.format)
 
 
 def _evaluated(turn: Turn, step: Step, template: str) -> Any:

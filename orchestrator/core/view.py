@@ -30,6 +30,8 @@ class Limits:
     """How long a task may wait for a worker before it is dispatched anew: within the retention of task topics."""
     lost_grace_ms: int = 60_000
     """How long a task whose offset is done has beyond its call's time before it counts as lost."""
+    prefix_keys: int = 4
+    """On how many keys, and so partitions at most, the tasks of one prompt prefix are spread."""
     max_kills: int = 3
     """So many workers that died during a task put it into quarantine."""
     max_stops: int = 10

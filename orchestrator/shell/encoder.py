@@ -7,7 +7,7 @@ A record that cannot be written must be found before `begin_transaction`, while 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 from headrace.orchestrator.core.effects import (
     AnswerParent,
@@ -25,11 +25,12 @@ from headrace.orchestrator.core.effects import (
 from headrace.orchestrator.core.flights import Flight
 from headrace.orchestrator.core.record_codec import encode_record
 from headrace.orchestrator.core.state import Marker, StateRecord
+from headrace.orchestrator.shell.large_calls import Objects, by_reference
 from headrace.runtime.letters import MAX_LETTER_BYTES, letter_record, task_headers
 from headrace.schemas.codec import JOB_HEADER, REPEAT_HEADER, Record, cloud_event_headers, encode, schema_headers
 from headrace.schemas.errors import ContractError
 from headrace.schemas.ids import home_partition
-from headrace.schemas.messages import Control, DeadLetter, Lane, ObjectRef, Outcome, Result, Submission, Task
+from headrace.schemas.messages import Control, DeadLetter, Lane, Outcome, Result, Submission, Task
 from headrace.schemas.messages import Event as EventMessage
 from headrace.schemas.topics import Topics
 
@@ -47,12 +48,6 @@ class Unwritable(ContractError):
 
 Aside = Callable[[SetAside | SetTaskAside, Record | None], DeadLetter | None]
 """Makes the dead letter of the record in hand, or of a task with its record; None where there is no such record."""
-
-
-class Objects(Protocol):
-    """The object store, as the encoder uses it."""
-
-    def put(self, content: bytes) -> ObjectRef: ...
 
 
 class Encoder:
@@ -136,10 +131,8 @@ class Encoder:
         if topic is None:
             raise Unwritable(f"pool {task.pool!r} has no task topic", "add it to the pools file", kind="unknown_pool")
         value = encode(task) if effect.form is None else effect.form.encode(task)
-        call = task.call or task.tool
-        if len(value) > self._inline_bytes and call is not None and self._objects is not None:
-            stored = self._objects.put(encode(call))
-            value = encode(task.model_copy(update={"call": None, "tool": None, "call_ref": stored}))
+        if len(value) > self._inline_bytes and self._objects is not None:
+            value = encode(by_reference(task, self._objects))
         headers = task_headers(task)
         headers.extend(effect.trace)
         return self._checked(Record(topic, effect.key.encode(), value, None, headers, ref))

@@ -23,7 +23,7 @@ from headrace.runtime.telemetry import trace_headers
 from headrace.schemas.agreement import check_result
 from headrace.schemas.codec import FORWARDED_HEADER, Record, canonical_json, decode, header_map, whole_number
 from headrace.schemas.errors import ContractError, ErrorKind, UnknownSchemaVersion
-from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition, nested_job_id
+from headrace.schemas.ids import assigned_job_id, check_job_id, home_partition, nested_job_id, session_of
 from headrace.schemas.messages import Redrive, Result, Submission
 from headrace.schemas.values import value_object
 
@@ -141,7 +141,12 @@ class Intake:
             return Aside(error.kind, _say(error))
         if (away := self._away(source, headers, at_ms, job_id)) is not None:
             return away
-        if submission.job_id is not None and key is not None and key != job_id.encode():
+        if (
+            submission.job_id is not None
+            and key is not None
+            and key != job_id.encode()
+            and not _is_session(key, job_id)
+        ):
             return self._mismatch(source, at_ms, submission, job_id)
         try:
             return Arrived(job_id, self._event(submission, headers, at_ms, job_id))
@@ -243,6 +248,12 @@ class Intake:
         kept.append((FORWARDED_HEADER, b"%d:%d" % (source.partition, source.offset)))
         kept.append((SUBMITTED_HEADER, b"%d" % at_ms))
         return Forward(Record(source.topic, source.key or job_id.encode(), source.value, home, kept))
+
+
+def _is_session(key: bytes, job_id: str) -> bool:
+    """Return whether a record's key is that of its job's session: whoever wants turns in order keys them so."""
+    session = session_of(job_id)
+    return session is not None and key == session.encode()
 
 
 def _redrive(submission: Submission, redrives: int) -> TaskRedriven:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headrace.orchestrator.core.flights import Flights
 from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.session_record import Session
 from headrace.orchestrator.core.state import (
     OWNER_KEY,
     Cursor,
@@ -27,6 +28,7 @@ from headrace.orchestrator.core.view import Environment, JobMemo, JobView
 from headrace.orchestrator.shell.finished import FinishedTasks
 from headrace.orchestrator.shell.timers import Timers
 from headrace.orchestrator.shell.workflow_refs import WorkflowRefs
+from headrace.schemas.ids import SESSION_MARK
 
 _PARTS = (TaskRecord, InputPart, KeptSignal)
 """Records that are of no use without their job."""
@@ -185,6 +187,14 @@ class PartitionStore:
         self._overlay.update(changes)
         if job_id is not None and changes:
             self._touched[job_id] = None
+            if SESSION_MARK in job_id:
+                self._touch_next(changes)
+
+    def _touch_next(self, changes: Mapping[str, StateRecord | None]) -> None:
+        """Note the job that has its session's turn now: nothing of its own says so."""
+        for record in changes.values():
+            if isinstance(record, Session):
+                self._touched[record.jobs[0]] = None
 
     def commit(self) -> None:
         """Make this batch's changes the base."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from headrace.orchestrator.core.catalogue import WorkflowCatalogue, WorkflowsInvalid, build_catalogue
@@ -18,7 +18,11 @@ MAX_FILES = 2_000
 
 
 def load_workflows(
-    paths: Iterable[Path], *, pools: Mapping[str, Pool] | None, tools: Mapping[str, ToolSpec] | None = None
+    paths: Iterable[Path],
+    *,
+    pools: Mapping[str, Pool] | None,
+    tools: Mapping[str, ToolSpec] | None = None,
+    public_pools: Collection[str] = (),
 ) -> WorkflowCatalogue:
     """Load every workflow of some folders and files.
 
@@ -27,6 +31,7 @@ def load_workflows(
             tests of workflows (``*.tests.yaml``) are passed over.
         pools: the pools there are; None leaves them unchecked.
         tools: the tools there are; as the pools.
+        public_pools: the pools of public endpoints.
 
     Raises:
         ConfigError: a path is not there or cannot be read.
@@ -35,7 +40,8 @@ def load_workflows(
     files = [file for path in paths for file in _files(path)]
     if len(files) > MAX_FILES:
         raise ConfigError(f"{len(files):,} workflow files; the limit is {MAX_FILES:,}")
-    return build_catalogue(((str(file), read_workflow_file(file)) for file in files), pools=pools, tools=tools)
+    texts = ((str(file), read_workflow_file(file)) for file in files)
+    return build_catalogue(texts, pools=pools, tools=tools, public_pools=public_pools)
 
 
 def _files(path: Path) -> list[Path]:

@@ -65,6 +65,9 @@ STATE = [
     state("a signal of a job that is not there", b"signal/h-g4/gate", js({
         "at": 1, "arrived": False, "due": 1, "payload": None, "ref": None,
     }), ends=IGNORED),
+    state("a session that is not json", b"session/h-c1", b"{"),
+    state("a session whose jobs are numbers", b"session/h-c2", js({"jobs": [1, 2]})),
+    state("a session without jobs", b"session/h-c3", js({"jobs": []})),
     state("an input of a job that is not there", b"input/h-i4/0", js({"text": "{}"}), ends=IGNORED),
     state("a marker that is not json", b"marker/h-m1", b"{"),
     state("a marker without an outcome", b"marker/h-m2", js({"hash": "h", "status": "s", "at": 1, "due": 2})),

@@ -113,6 +113,10 @@ FILES = [
     file("a cascade of lists in lists", pattern("cascade: {prompt: x, accept: {}, pools: [[[noop]], noop]}")),
     file("a cascade that accepts a number", pattern("cascade: {prompt: x, accept: 7, pools: [noop, noop]}")),
     file("a vote of ten million", pattern("vote: {prompt: x, voters: [{pool: noop, samples: 10000000}]}")),
+    file("an agent of a thousand tools", pattern("agent: {pool: noop, prompt: x, tools: [" + "t, " * 1_000 + "]}")),
+    file("an agent whose tools are a mapping", pattern("agent: {pool: noop, prompt: x, tools: {a: b}}")),
+    file("an agent of a million turns", pattern("agent: {pool: noop, prompt: x, tools: [a], max_turns: 1000000}")),
+    file("an agent whose tool is a path", pattern("agent: {pool: noop, prompt: x, tools: [../../etc/passwd]}")),
     file("a vote of nobody", pattern("vote: {prompt: x, voters: []}")),
     file("a refinement without end", HEAD + "steps: {a: {refine: {max_rounds: 1000000000, generate: &c "
          "{pool: noop, prompt: x}, evaluate: *c}}}\n"),

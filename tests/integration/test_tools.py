@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from headrace.examples.mail_server import MailServer
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Sensitivity, ToolCall
 from tests.integration.worker_fixtures import World, counts, task, wait_until
-from tests.smtp import MailServer
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

@@ -24,9 +24,9 @@ SHARES = st.sampled_from([0.0, 0.2, 0.6])
 def workflow(seed: int) -> dict[str, Any]:
     draws = random.Random(f"workflow/{seed}")
     pools = ("small", "large")
-    steps = {"s": draw_pattern(draws, "{{ input.items }}", pools)}
+    steps = {"s": draw_pattern(draws, "{{ input.items }}", pools, embed="embed")}
     if draws.random() < 0.5:
-        steps["t"] = draw_pattern(draws, "{{ s }}", pools)
+        steps["t"] = draw_pattern(draws, "{{ s }}", pools, embed="embed")
     return {"name": "w", "version": 1, "steps": steps, "output": {name: f"{{{{ {name} }}}}" for name in steps}}
 
 
@@ -35,10 +35,13 @@ def answers(seed: int, share: float) -> Any:
 
     def answer(task: Task) -> Result:
         drawn = random.Random(f"{seed}/{task.task_id}/{task.attempt}")
-        assert task.call is not None
         if drawn.random() < share:
             failure = Failure(kind=drawn.choice(FAILURES), message="scripted")
             return reply(task, None, tokens=(0, 0)).model_copy(update={"failure": failure})
+        if task.embed is not None:
+            scores = {each.route: round(drawn.random(), 4) for each in task.embed.examples}
+            return reply(task, {"scores": [scores]}, tokens=(5, 0))
+        assert task.call is not None
         schema = task.call.output_schema
         output = answer_to(schema, drawn) if schema is not None else drawn.choice(("yes", "no", text(task)[:20]))
         return reply(task, output, confidence=drawn.random() if task.call.logprobs else None, tokens=(5, 2))

@@ -12,6 +12,8 @@ from headrace.schemas.codec import decode, encode, header_map, schema_headers
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import (
     ChatMessage,
+    EmbedCall,
+    Examples,
     Failure,
     Lane,
     LlmCall,
@@ -42,6 +44,14 @@ CALLS = st.builds(
     output_schema=st.none() | st.dictionaries(TEXT, JSON, max_size=3),
 )
 REFS = st.builds(ObjectRef, key=TEXT, size_bytes=COUNT, sha256=TEXT)
+EMBEDS = st.builds(
+    EmbedCall,
+    texts=st.lists(TEXT, max_size=3).map(tuple),
+    examples=st.lists(st.builds(Examples, route=TEXT, texts=st.lists(TEXT, max_size=3).map(tuple)), max_size=3).map(
+        tuple
+    ),
+    examples_ref=st.none() | REFS,
+)
 TASKS = st.builds(
     Task,
     task_id=TEXT,
@@ -56,6 +66,7 @@ TASKS = st.builds(
     call=st.none() | CALLS,
     call_ref=st.none() | REFS,
     tool=st.none() | st.builds(ToolCall, tool=TEXT, arguments=st.dictionaries(TEXT, JSON, max_size=3)),
+    embed=st.none() | EMBEDS,
 )
 RESULTS = st.builds(
     Result,
@@ -91,6 +102,7 @@ CHANGES: dict[str, list[Any]] = {
     "output_ref": [None, ObjectRef(key="k", size_bytes=1, sha256="s")],
     **{name: [False, True] for name in ("truncated", "unconfirmed", "journalled")},
     "cause": ["", "kill"],
+    "wrong_answer": ["", "no JSON"],
     "confidence": [None, 0.5],
     "nested": [None, Nested(attempts=1)],
 }

@@ -129,6 +129,21 @@ def test_every_character_stands_in_exactly_one_chunk_and_no_chunk_is_above_the_s
     assert chunks == split_text(text, by=by, size=size, count_tokens=count_chars4)
 
 
+@given(TEXTS, st.integers(2, 60), st.integers(1, 30), st.sampled_from(["tokens", "characters"]))
+@settings(max_examples=300, deadline=None)
+def test_what_overlaps_is_the_end_of_the_chunk_before_and_no_chunk_is_above_the_size(text, size, overlap, by):
+    overlap = min(overlap, size // 2)
+    chunks = split_text(text, by=by, size=size, count_tokens=count_chars4, overlap=overlap)
+    alone = split_text(text, by=by, size=size - overlap, count_tokens=count_chars4)
+    count = len if by == "characters" else count_chars4
+    assert all(count(chunk) <= size for chunk in chunks)
+    for before, own, chunk in zip(["", *alone], alone, chunks, strict=False):
+        tail = chunk.removesuffix(own)
+        assert tail + own == chunk
+        assert before.endswith(tail)
+        assert count(tail) <= overlap
+
+
 @given(TEXTS, st.integers(1, 5))
 def test_lines_joined_are_the_text_and_each_chunk_has_at_most_size_lines(text, size):
     chunks = split_text(text, by="lines", size=size, count_tokens=len)

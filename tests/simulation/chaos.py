@@ -7,7 +7,7 @@ from random import Random
 
 from headrace.schemas.topics import Topics
 from tests.simulation.cluster import Cluster
-from tests.simulation.deployment import HOUSE, OPEN, SESSION_MS, Fleet
+from tests.simulation.deployment import POOLS, SESSION_MS, Fleet
 from tests.simulation.faults import Faults
 from tests.simulation.log import hidden
 from tests.simulation.process import FREEZE, KILL, Process
@@ -74,7 +74,7 @@ class Chaos:
             process.kill()  # Sooner or later somebody sees that a slot has two.
         for process in self._fleet.running.values():
             process.fate_at = process.fate_at_write = -1
-            process.cut_until_us = 0
+            process.reach()
             process.thaw()
         for slot in list(self._fleet.wanted):
             self._fleet.want(slot)
@@ -132,7 +132,7 @@ class Chaos:
             process.skew_us = self._draws.randrange(-1_500_000, 1_500_000)
 
     def _scale(self) -> None:
-        kind = self._draws.choice(("o", OPEN, HOUSE))
+        kind = self._draws.choice(("o", *POOLS.pools))
         slots = [slot for slot in self._fleet.wanted if slot.rpartition("-")[0] == kind]
         if len(slots) > 1 and self._draws.random() < 0.5:
             self._fleet.stop(self._draws.choice(slots))

@@ -18,6 +18,7 @@ from headrace.orchestrator.shell.workflows import load_workflows
 from headrace.runtime import kafka
 from headrace.runtime.settings import Settings
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile, Price
+from headrace.schemas.tools import NoopTool
 from headrace.workers.service import Worker
 from headrace.workers.settings import WorkerPlan
 from tests.simulation.event_loop import SimLoop
@@ -25,8 +26,10 @@ from tests.simulation.objects import SimObjects
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
-OPEN, HOUSE = "open", "house"
-"""The pools: one is public and has a price, one is neither."""
+OPEN, HOUSE, TOOLS = "open", "house", "tools"
+"""The pools: one is public and has a price, one is neither; one runs the tools."""
+LOOK, ORDER, BOOK, UNDO = "look", "order", "book", "undo"
+"""The tools: one changes nothing; one does what comes again with its key again; two do it once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Shape:
 
     orchestrators: int
     workers: int
-    """For each pool."""
+    """For each pool of models; the tools begin with one."""
     partitions: int
     task_partitions: int
     concurrency: int
@@ -44,6 +47,10 @@ class Shape:
     latency_s: float
     revoke_wait_s: float
     drain_timeout_s: float
+
+    def workers_of(self, pool: str) -> int:
+        """Return how many workers a pool begins with."""
+        return 1 if pool == TOOLS else self.workers
 
 
 def draw_shape(draws: Random) -> Shape:
@@ -67,6 +74,12 @@ POOLS = PoolsFile(
     pools={
         OPEN: Pool(endpoint="far", model="open", price=Price(input=1_000_000, output=4_000_000), timeout_s=3.0),
         HOUSE: Pool(endpoint="near", model="house", timeout_s=3.0),
+    },
+    tools={
+        LOOK: NoopTool(kind="noop", pool=TOOLS, timeout_s=3.0, arguments={"type": "object", "required": ["text"]}),
+        ORDER: NoopTool(kind="noop", pool=TOOLS, timeout_s=3.0, side_effect=True, price_microusd=7),
+        BOOK: NoopTool(kind="noop", pool=TOOLS, timeout_s=3.0, side_effect=True, idempotent=True),
+        UNDO: NoopTool(kind="noop", pool=TOOLS, timeout_s=3.0, side_effect=True, idempotent=True),
     },
 )
 RETENTION_S = 60
@@ -98,12 +111,12 @@ def settings_for(shape: Shape) -> Settings:
 @lru_cache(maxsize=4_096)
 def _compile(text: str) -> Graph:
     """Compile a workflow; kept over all runs, since compiling is pure and the workload's space is small."""
-    return compile_workflow(json.loads(text), pools=POOLS.pools)
+    return compile_workflow(json.loads(text), pools=POOLS.pools, tools=POOLS.tools)
 
 
 def environment_for(settings: Settings, payloads: Payloads) -> Environment:
     """Return production's own environment, with a compiler that remembers."""
-    nothing = load_workflows((), pools=POOLS.pools)
+    nothing = load_workflows((), pools=POOLS.pools, tools=POOLS.tools)
     return replace(service.environment_for(settings, POOLS, nothing, payloads), compile=_compile)
 
 
@@ -137,15 +150,18 @@ class Fleet:
             self._start(slot)
 
     def stop(self, slot: str) -> None:
-        """Tell a process to stop, and do not start it again."""
+        """Tell a process to stop, and do not start it again. Who was told is not told again: that ends it at once."""
         self.wanted.pop(slot, None)
-        self.terminate(slot)
+        process = self.running.get(slot)
+        if process is not None and not process.told:
+            self.terminate(slot)
 
     def terminate(self, slot: str) -> None:
         """Send SIGTERM."""
         process = self.running.get(slot)
         if process is not None and process.on_term is not None:
             self.world.note(f"SIGTERM to {process.name}")
+            process.told = True
             self.world.at(0, process.on_term, process=process)
 
     def replace(self, process: Process) -> None:
@@ -212,6 +228,7 @@ class Fleet:
             key=None,
             concurrency=self._shape.concurrency,
             worker=process.name,
+            tools=POOLS.tools_of(pool),
         )
         loop = SimLoop(self.world, process)
 

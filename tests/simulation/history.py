@@ -16,6 +16,7 @@ from tests.simulation.chaos import Chaos
 from tests.simulation.cluster import Cluster
 from tests.simulation.log import Entry
 from tests.simulation.provider import Call
+from tests.simulation.services import ServiceCall
 
 Attempt = tuple[str, int]
 """A task and the number of its attempt."""
@@ -40,16 +41,25 @@ class History:
 
     Args:
         calls: the provider's memory.
+        served: the services' memory.
         chaos: what was done to the world that the logs alone do not tell: garbage, kills.
         objects: what lies in the object store, by key.
     """
 
     def __init__(
-        self, cluster: Cluster, topics: Topics, calls: list[Call], chaos: Chaos, objects: dict[str, bytes]
+        self,
+        cluster: Cluster,
+        topics: Topics,
+        *,
+        calls: list[Call],
+        served: list[ServiceCall],
+        chaos: Chaos,
+        objects: dict[str, bytes],
     ) -> None:
         self.cluster = cluster
         self.topics = topics
         self.calls = calls
+        self.served = served
         self.chaos = chaos
         self.objects = objects
 

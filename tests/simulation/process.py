@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from asyncio.events import _set_running_loop
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import greenlet
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 KILL, FREEZE = "kill", "freeze"
+
+
+@dataclass(slots=True)
+class Span:
+    """A while; the world's calm ends some sooner than was meant."""
+
+    begin_us: int
+    end_us: int
 
 
 class Process:
@@ -38,12 +47,10 @@ class Process:
         self.frozen = False
         self.backlog: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         """What would have happened to it while it was frozen."""
-        self.absent: list[tuple[int, int]] = []
-        """When it stood still or was cut off: from, until."""
-        self.cuts: list[tuple[int, int]] = []
-        """Of these, when it was cut off."""
-        self.cut_until_us = 0
-        """Until then nothing of it reaches the broker, nor the other way."""
+        self.freezes: list[Span] = []
+        """When it stood still."""
+        self.cuts: list[Span] = []
+        """When nothing of it reached the broker, nor the other way."""
         self.threads: list[Thread] = []
         self.boundaries = 0
         self.fate_at = -1
@@ -55,6 +62,8 @@ class Process:
         self.ended_by: Any = None
         self.on_term: Callable[[], None] | None = None
         """What SIGTERM does."""
+        self.told = False
+        """Whether SIGTERM was sent."""
         self.when_dead: list[Callable[[], None]] = []
         """What the world does about its connections and pending tasks."""
 
@@ -86,25 +95,30 @@ class Process:
         """Stop as by SIGSTOP, and go on after a while."""
         if self.alive and not self.frozen:
             self.frozen = True
-            self.absent.append((self.world.now_us, self.world.now_us + for_us))
+            self.freezes.append(Span(self.world.now_us, self.world.now_us + for_us))
             self.world.at(for_us, self.thaw)
 
     def cut_off(self, for_us: int) -> None:
         """Go on without reaching the broker for a while."""
-        self.cut_until_us = self.world.now_us + for_us
-        self.absent.append((self.world.now_us, self.cut_until_us))
-        self.cuts.append(self.absent[-1])
+        self.reach()
+        self.cuts.append(Span(self.world.now_us, self.world.now_us + for_us))
+
+    def reach(self) -> None:
+        """Reach the broker from now on, however long it was to be cut off."""
+        if self.cuts:
+            self.cuts[-1].end_us = min(self.cuts[-1].end_us, self.world.now_us)
 
     @property
     def cut_off_us(self) -> int:
         """How much longer it is cut off from the broker."""
-        return max(0, self.cut_until_us - self.world.now_us)
+        return max(0, self.cuts[-1].end_us - self.world.now_us) if self.cuts else 0
 
     def thaw(self) -> None:
         """Go on: what came meanwhile happens now."""
         if not self.frozen:
             return
         self.frozen = False
+        self.freezes[-1].end_us = self.world.now_us
         self.world.note(f"{self.name} goes on")
         backlog, self.backlog = self.backlog, []
         for act, args in backlog:

@@ -14,6 +14,9 @@ from tests.simulation.faults import Faults
 from tests.simulation.process import Process
 from tests.simulation.world import World
 
+LONGEST = 400
+"""Characters of an answer."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -91,7 +94,7 @@ class SimAdapter:
     async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
         provider = self._provider
         task_id, _, attempt = idempotency_key.rpartition(":")
-        text = request.messages[-1].content[:400]
+        text = _shortened(request.messages[-1].content)
         if request.output_schema is not None:
             text = json.dumps(answer_to(request.output_schema, provider.answers))
         length = sum(len(message.content) for message in request.messages)
@@ -116,3 +119,8 @@ class SimAdapter:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _shortened(text: str) -> str:
+    """Return the first whole words: half the name of a job would be another job's."""
+    return text if len(text) <= LONGEST else text[:LONGEST].rpartition(" ")[0]

@@ -10,7 +10,7 @@ from headrace.schemas.topics import Topics
 from tests.simulation import seams
 from tests.simulation.chaos import CALM_US, Chaos
 from tests.simulation.cluster import Cluster
-from tests.simulation.deployment import HOUSE, OPEN, POOLS, RETENTION_S, Fleet, draw_shape, settings_for
+from tests.simulation.deployment import POOLS, RETENTION_S, Fleet, draw_shape, settings_for
 from tests.simulation.faults import Faults, Switches, draw_switches
 from tests.simulation.history import History
 from tests.simulation.judges import judge
@@ -18,6 +18,7 @@ from tests.simulation.judges.order import ResultsFirst
 from tests.simulation.objects import SimObjects
 from tests.simulation.provider import Provider
 from tests.simulation.scene import Scene
+from tests.simulation.services import Services
 from tests.simulation.watch import Watch
 from tests.simulation.workload import Workload
 from tests.simulation.world import World
@@ -65,6 +66,7 @@ class Run:
         self.cluster = Cluster(world, specs)
         self.objects = SimObjects(world, self.faults)
         self.provider = Provider(world, self.faults, latency_s=self.shape.latency_s)
+        self.services = Services(world, self.faults, latency_s=self.shape.latency_s)
         skew_ms = SKEW_MS if self.switches.skew else 0
         self.fleet = Fleet(world, settings_for(self.shape), self.shape, self.objects, skew_ms=skew_ms)
         self.workload = Workload(world, self.cluster, self.objects, jobs=jobs, topic=self.topics.jobs)
@@ -76,7 +78,9 @@ class Run:
     def verdict(self) -> Verdict:
         """Live through it all, and be judged."""
         stage = Scene(self.world, self.cluster, self.faults)
-        with seams.installed(stage, adapter=self.provider.adapter, objects=lambda _: self.objects):
+        with seams.installed(
+            stage, adapter=self.provider.adapter, tool=self.services.tool, objects=lambda _: self.objects
+        ):
             try:
                 self._live()
             finally:
@@ -86,30 +90,33 @@ class Run:
     def _live(self) -> None:
         for number in range(self.shape.orchestrators):
             self.fleet.want(f"o-{number}")
-        for pool in (OPEN, HOUSE):
-            for number in range(self.shape.workers):
+        for pool in POOLS.pools:
+            for number in range(self.shape.workers_of(pool)):
                 self.fleet.want(f"{pool}-{number}")
         world = self.world
         world.run(CALM_US)
         if not self._settles():
             self.problems += self.watch.unfinished()
             return
-        self._stop("open", "house")
+        self._stop(*POOLS.pools)
         self._until((RETENTION_S + 70) * 1_000_000, self.watch.forgotten)
         self.problems += self.watch.leftovers()
         self._stop("o")
 
     def _settles(self) -> bool:
         """Let time pass until all is quiet; return whether it came to that."""
-        world, calls, called_us = self.world, 0, self.world.now_us
+        world, calls, called_us = self.world, self._calls(), self.world.now_us
         end_us = called_us + LONGEST_US
         while world.now_us < min(end_us, called_us + LIVENESS_US):
             world.run(world.now_us + STEP_US)
             if self._quiet():
                 return True
-            if len(self.provider.calls) > calls:
-                calls, called_us = len(self.provider.calls), world.now_us
+            if self._calls() > calls:
+                calls, called_us = self._calls(), world.now_us
         return False
+
+    def _calls(self) -> int:
+        return len(self.provider.calls) + len(self.services.calls)
 
     def _quiet(self) -> bool:
         return not self.workload.submitted and self.watch.quiet()
@@ -137,13 +144,20 @@ class Run:
                 self.problems.append(f"liveness: {name} was told to stop and ended by {by!r}")
 
     def _judge(self) -> Verdict:
-        history = History(self.cluster, self.topics, self.provider.calls, self.chaos, self.objects.content)
+        history = History(
+            self.cluster,
+            self.topics,
+            calls=self.provider.calls,
+            served=self.services.calls,
+            chaos=self.chaos,
+            objects=self.objects.content,
+        )
         problems = self.problems + [f"crash: {each}" for each in self.world.findings]
         problems += self.order.problems + judge(history)
         figures = {
             "events": self.world.events,
             "seconds": self.world.now_us / 1e6,
-            "calls": len(self.provider.calls),
+            "calls": self._calls(),
         }
         digest = self.world.digest ^ history.digest()
         return Verdict(self.world.seed, self.switches, digest, problems, figures)

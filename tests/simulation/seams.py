@@ -33,6 +33,7 @@ from headrace.runtime.transaction import TransactionSession
 from headrace.runtime.trouble import Trouble
 from headrace.workers import service as worker_service
 from headrace.workers.adapters.base import open_adapter
+from headrace.workers.tools.base import open_tool
 from tests.simulation import scene
 from tests.simulation.admin import AdminClient
 from tests.simulation.clock import SimOs, SimRandom, SimTime, make_event, make_lock, make_thread
@@ -111,12 +112,15 @@ def _set(defaults: list[tuple[dict[str, Any], str, Any]]) -> None:
 
 
 @contextmanager
-def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..., Any]) -> Iterator[None]:
+def installed(
+    stage: Scene, *, adapter: Callable[..., Any], tool: Callable[..., Any], objects: Callable[..., Any]
+) -> Iterator[None]:
     """Have production code live in a world.
 
     Args:
         stage: the world.
         adapter: makes a worker's adapter.
+        tool: makes a worker's tool.
         objects: opens the object store.
     """
     world = stage.world
@@ -138,6 +142,7 @@ def installed(stage: Scene, *, adapter: Callable[..., Any], objects: Callable[..
         id(KafkaWatch): NoWatch,
         id(check_kafka): lambda *_: None,
         id(open_adapter): adapter,
+        id(open_tool): tool,
         id(open_objects): objects,
     }
     log = SimLog(world)

@@ -37,9 +37,10 @@ def judged(*made: tuple[str, int], started_us: dict[str, int]) -> list[str]:
     history = History(
         kafka,
         Topics("sim"),
-        [Call(*ATTEMPT, processes[name], at_us, usage, "ok") for name, at_us in made],
-        SimpleNamespace(),  # type: ignore[arg-type]
-        {},
+        calls=[Call(*ATTEMPT, processes[name], at_us, usage, "ok") for name, at_us in made],
+        served=[],
+        chaos=SimpleNamespace(),  # type: ignore[arg-type]
+        objects={},
     )
     vars(history).update(
         dispatched={ATTEMPT: {"pool": HOUSE}},

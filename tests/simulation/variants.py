@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from headrace.orchestrator.core import results
+from headrace.orchestrator.core import failures, outcome, results
+from headrace.orchestrator.core.scripts import saga
 from headrace.orchestrator.core.state import Phase, TaskStatus
 from headrace.orchestrator.shell.loop import Loop
 from headrace.orchestrator.shell.store import PartitionStore
@@ -110,18 +111,18 @@ def no_fencing() -> Iterator[None]:
 
 
 @contextmanager
-def no_new_producer_after_a_doubtful_commit() -> Iterator[None]:
-    """A connection that broke during a commit is ignored: its request may end the next transaction.
+def no_new_producer_after_a_doubtful_ending() -> Iterator[None]:
+    """A connection that broke during a commit or an abort is ignored: its request may end the next transaction.
 
     Without the pause between transactions, in which such a request nearly always arrives.
     """
-    commit = TransactionSession._commit
+    end = TransactionSession._end
 
-    def careless(self: TransactionSession) -> None:
-        commit(self)
+    def careless(self: TransactionSession, call: Callable[[], None]) -> None:
+        end(self, call)
         self._doubtful = False
 
-    with patch.object(TransactionSession, "_commit", careless), patch.object(transaction, "_SETTLE_S", 0.0):
+    with patch.object(TransactionSession, "_end", careless), patch.object(transaction, "_SETTLE_S", 0.0):
         yield
 
 
@@ -162,6 +163,28 @@ def journal_unread() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def doubtful_calls_are_made_again() -> Iterator[None]:
+    """A tool that changes something is called again where nobody knows whether it did it."""
+    with patch.object(failures, "tool_of", lambda *_: None):
+        yield
+
+
+@contextmanager
+def sagas_end_with_their_job() -> Iterator[None]:
+    """A job ends though a saga of it runs: what the saga did stays done."""
+    with patch.object(outcome, "running_sagas", lambda _: []):
+        yield
+
+
+@contextmanager
+def first_calls_stay_done() -> Iterator[None]:
+    """A saga that goes backward leaves its first call alone."""
+    undo = saga._undo
+    with patch.object(saga, "_undo", lambda done, left, failure: undo(done[1:], left, failure)):
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One way to break it.
@@ -195,8 +218,11 @@ VARIANTS = (
     Variant(state_before_commit, ("errors", "unknown"), 2),
     Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 245),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_commit, ("loss", "slow"), 33),
+    Variant(no_new_producer_after_a_doubtful_ending, ("loss", "slow"), 33),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 8),
     Variant(journal_unread, ("crash",), 1),
+    Variant(doubtful_calls_are_made_again, ("provider", "crash"), 1),
+    Variant(sagas_end_with_their_job, ("provider",), 1),
+    Variant(first_calls_stay_done, ("provider",), 1),
 )

@@ -9,8 +9,10 @@ from typing import Any
 
 from tests.simulation.cluster import Cluster
 from tests.simulation.deployment import HOUSE, OPEN
+from tests.simulation.errands import with_errand
 from tests.simulation.nesting import nested
 from tests.simulation.objects import SimObjects
+from tests.simulation.sessions import draw_turns
 from tests.simulation.signals import draw_signals, with_wait
 from tests.simulation.workflows import draw_workflow
 from tests.simulation.world import EPOCH_S, World
@@ -34,17 +36,23 @@ class Workload:
         self._cluster = cluster
         self._objects = objects
         self._topic = topic
-        self._draws, self._gates, self._nests = (world.draws(name) for name in ("workload", "gates", "nests"))
+        self._draws, self._errands, self._gates, self._nests = (
+            world.draws(name) for name in ("workload", "errands", "gates", "nests")
+        )
         self.submitted = 0
         """Records that were written or will be."""
         for number in range(jobs):
             self._plan(number)
+        for at_us, value in draw_turns(world.draws("turns")):
+            self._write_at(at_us, value["job_id"], value)
 
     def _plan(self, number: int) -> None:
         draws = self._draws
         at_us = draws.randrange(200_000, LAST_SUBMISSION_US)
         job_id = f"job-{number}"
         value = self._job(draws, job_id)
+        if isinstance(value["workflow"], dict) and self._errands.random() < 0.3:
+            value["workflow"] = with_errand(self._errands, value["workflow"])
         if isinstance(value["workflow"], dict) and self._gates.random() < 0.2:
             value["workflow"] = with_wait(self._gates, value["workflow"])
             for after_us, signal in draw_signals(self._gates, job_id):

@@ -5,15 +5,16 @@ An adapter makes exactly one provider call: no retry, no redirect. It sees `sche
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from pydantic import SecretStr
 
-from headrace.schemas.messages import LlmCall, Usage
+from headrace.schemas.messages import LlmCall, ToolUse, Usage
 from headrace.schemas.pools import Endpoint
+from headrace.schemas.vectors import Vector
 
 
 class Completion(NamedTuple):
@@ -30,6 +31,18 @@ class Completion(NamedTuple):
     """The provider refused the content; what it counted until then is paid all the same."""
     confidence: float | None = None
     """e to the mean log-probability of the answer's tokens, 0 to 1, where it was asked for and the provider says it."""
+    tool_calls: tuple[ToolUse, ...] = ()
+    """The calls of tools that it asks for, where the call offers some; without ids."""
+
+
+class Embedding(NamedTuple):
+    """A provider's vectors in our words."""
+
+    vectors: list[Vector]
+    """One a text, in the order of the texts, all of one length."""
+    usage: Usage = Usage()
+    model: str = ""
+    """The model that answered, in the provider's words."""
 
 
 class Adapter(Protocol):
@@ -63,6 +76,22 @@ class ImmediateAdapter(Protocol):
         ...
 
 
+class Embedder(Protocol):
+    """What an adapter offers whose endpoint can serve embeddings."""
+
+    async def embed(self, texts: Sequence[str], *, model: str, timeout_s: float, idempotency_key: str) -> Embedding:
+        """Turn texts into vectors, by one provider call; the arguments are those of `Adapter.call`.
+
+        Raises:
+            AdapterError: what went wrong, as a kind.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterConfig:
     """What an adapter is built from."""
@@ -75,9 +104,10 @@ class AdapterConfig:
     """Most calls side by side, for the connection pool."""
 
 
-Factory = Callable[[AdapterConfig], Adapter]
+Factory = Callable[[AdapterConfig], Any]
 
 REGISTRY = {
+    "minilm": "headrace.workers.adapters.minilm.adapter:MiniLmEmbedder",
     "noop": "headrace.workers.adapters.noop:NoopAdapter",
     "openai": "headrace.workers.adapters.openai:OpenAiAdapter",
 }
@@ -85,6 +115,19 @@ REGISTRY = {
 
 
 def open_adapter(config: AdapterConfig) -> Adapter:
-    """Build the adapter that the endpoint names; `runtime.pools` has checked the name."""
+    """Build the adapter that the endpoint names, for chat; `runtime.pools` has checked that it can."""
+    return cast(Adapter, _open(config))
+
+
+def open_embedder(config: AdapterConfig) -> Embedder:
+    """Build the adapter that the endpoint names, for embeddings; `runtime.pools` has checked that it can.
+
+    Raises:
+        ConfigError: it needs an extra or a model that is not installed.
+    """
+    return cast(Embedder, _open(config))
+
+
+def _open(config: AdapterConfig) -> Any:
     module, _, attribute = REGISTRY[config.endpoint.adapter].partition(":")
     return cast(Factory, getattr(import_module(module), attribute))(config)

@@ -1,12 +1,17 @@
-"""An echo in process, for benchmarks of the engine alone: the answer is the last message, at once or after a sleep."""
+"""An echo in process, for benchmarks of the engine alone: the answer is the last message, at once or after a sleep.
+
+As an embedder it hashes: enough for tests of routes, without a model.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
 
 from headrace.schemas.messages import LlmCall, Usage
-from headrace.workers.adapters.base import AdapterConfig, Completion
+from headrace.workers.adapters.base import AdapterConfig, Completion, Embedding
+from headrace.workers.adapters.hashed_words import hashed_vector
 
 
 class NoopAdapter:
@@ -27,6 +32,14 @@ class NoopAdapter:
         del timeout_s, idempotency_key
         await asyncio.sleep(self._latency_s)
         return self.complete(request, model=model)
+
+    async def embed(self, texts: Sequence[str], *, model: str, timeout_s: float, idempotency_key: str) -> Embedding:
+        """Return vectors of the texts' words and letters (`hashed_vector`)."""
+        del timeout_s, idempotency_key
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
+        tokens = sum(len(text) // 4 + 1 for text in texts)
+        return Embedding([hashed_vector(text) for text in texts], Usage(input_tokens=tokens), model or "noop")
 
     async def close(self) -> None:
         """Nothing is held."""

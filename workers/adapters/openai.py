@@ -1,14 +1,16 @@
-"""Chat Completions, as OpenAI and everything compatible with it speak them."""
+"""Chat Completions and embeddings, as OpenAI and everything compatible with it speak them."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from headrace.schemas.errors import AdapterError, ErrorKind
-from headrace.schemas.messages import LlmCall, Usage
-from headrace.workers.adapters.base import AdapterConfig, Completion
+from headrace.schemas.messages import ChatMessage, LlmCall, ToolUse, Usage
+from headrace.schemas.vectors import Vector, checked_vector, unpacked
+from headrace.workers.adapters.base import AdapterConfig, Completion, Embedding
 from headrace.workers.adapters.openai_errors import failure_of
 from headrace.workers.http import Answer, HttpClient
 
@@ -33,6 +35,17 @@ class OpenAiAdapter:
             raise failure_of(answer.status, answer.headers, answer.body, secrets=self._secrets)
         return _completion(answer)
 
+    async def embed(self, texts: Sequence[str], *, model: str, timeout_s: float, idempotency_key: str) -> Embedding:
+        answer = await self._http.post(
+            "/embeddings",
+            {**self._config.endpoint.extra_body, "model": model, "input": list(texts)},
+            timeout_s=timeout_s,
+            headers={"idempotency-key": idempotency_key},
+        )
+        if answer.status != 200:
+            raise failure_of(answer.status, answer.headers, answer.body, secrets=self._secrets)
+        return _embedding(answer, len(texts))
+
     async def close(self) -> None:
         await self._http.close()
 
@@ -41,7 +54,7 @@ class OpenAiAdapter:
         body: dict[str, Any] = {
             **self._config.endpoint.extra_body,
             "model": model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "messages": [_message(message) for message in request.messages],
         }
         if request.max_output_tokens is not None:
             body[self._config.endpoint.output_tokens_field] = request.max_output_tokens
@@ -55,7 +68,29 @@ class OpenAiAdapter:
         if request.output_schema is not None:
             schema = {"name": "output", "schema": request.output_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.tools:
+            body["tools"] = [
+                {
+                    "type": "function",
+                    "function": {"name": tool.name, "description": tool.description, "parameters": tool.arguments},
+                }
+                for tool in request.tools
+            ]
+            if request.tool_choice == "none":
+                body["tool_choice"] = "none"
         return body
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    if message.tool_calls:
+        calls = [
+            {"id": use.id, "type": "function", "function": {"name": use.name, "arguments": use.arguments}}
+            for use in message.tool_calls
+        ]
+        return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+    if message.tool_call_id:
+        return {"role": message.role, "tool_call_id": message.tool_call_id, "content": message.content}
+    return {"role": message.role, "content": message.content}
 
 
 def _completion(answer: Answer) -> Completion:
@@ -68,6 +103,7 @@ def _completion(answer: Answer) -> Completion:
         usage = _usage(body.get("usage") or {})
         model = str(body.get("model") or "")
         confidence = _confidence(choice.get("logprobs"))
+        tool_calls = tuple(_tool_use(call["function"]) for call in message.get("tool_calls") or ())
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         kind = answer.headers.get("content-type", "no content-type").partition(";")[0][:60]
         message = f"the endpoint answered 200 with something that is no chat completion ({kind})"
@@ -75,7 +111,15 @@ def _completion(answer: Answer) -> Completion:
     if not isinstance(text, str):
         raise AdapterError(ErrorKind.SERVER_ERROR, "the endpoint's answer has no text", unconfirmed=True)
     refused = finish == "content_filter" or bool(refusal and not text)
-    return Completion(text, finish, usage, model, refused, confidence)
+    return Completion(text, finish, usage, model, refused, confidence, tool_calls)
+
+
+def _tool_use(function: dict[str, Any]) -> ToolUse:
+    """Return a call that the model asks for; some servers give its arguments as the object that their text is of."""
+    name, arguments = function["name"], function.get("arguments") or ""
+    if not isinstance(name, str):
+        raise TypeError("a call of a tool without a name")
+    return ToolUse(name=name, arguments=arguments if isinstance(arguments, str) else json.dumps(arguments))
 
 
 def _confidence(raw: Any) -> float | None:
@@ -86,6 +130,26 @@ def _confidence(raw: Any) -> float | None:
     said = [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
     known = [value for value in said if isinstance(value, int | float) and value <= 0]
     return math.exp(sum(known) / len(known)) if len(known) == len(tokens) else None
+
+
+def _embedding(answer: Answer, count: int) -> Embedding:
+    """Read vectors, as lists of numbers or (``encoding_format: base64`` in ``extra_body``) as base64 of float32."""
+    try:
+        body = json.loads(answer.body)
+        by_index = {int(each["index"]): _vector(each["embedding"]) for each in body["data"]}
+        vectors = [by_index[index] for index in range(count)]
+        usage = Usage(input_tokens=_count(body.get("usage") or {}, "prompt_tokens"))
+        model = str(body.get("model") or "")
+        if len({len(vector) for vector in vectors}) > 1:
+            raise ValueError("vectors of several lengths")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        message = f"the endpoint answered 200 with something that is no embedding of {count} texts"
+        raise AdapterError(ErrorKind.SERVER_ERROR, message, unconfirmed=True) from None
+    return Embedding(vectors, usage, model)
+
+
+def _vector(raw: Any) -> Vector:
+    return unpacked(raw) if isinstance(raw, str) else checked_vector(raw)
 
 
 def _usage(raw: dict[str, Any]) -> Usage:

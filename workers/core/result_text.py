@@ -28,6 +28,7 @@ def result_text(result: Result) -> bytes:
         type(output) is not str
         or has["failure"] is not None
         or has["output_ref"] is not None
+        or has["wrong_answer"]
         or has["truncated"]
         or has["unconfirmed"]
         or has["journalled"]

@@ -22,7 +22,8 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from headrace.runtime.objects import ObjectStore
-from headrace.runtime.output import OutputSchemas, judge
+from headrace.runtime.output import OutputSchemas
+from headrace.runtime.turns import judge_answer
 from headrace.schemas.base import trusted
 from headrace.schemas.calls import MAX_COUNT
 from headrace.schemas.codec import decode
@@ -202,13 +203,10 @@ class AttemptRunner:
         key = f"{task.task_id}:{task.attempt}"
         try:
             async with asyncio.timeout(timeout_s):
-                completion = await self._adapter.call(
-                    call, model=self._pool.model, timeout_s=timeout_s, idempotency_key=key
-                )
-            return self._judge(task, call, completion, _since_ms(started))
+                return await self._answer(task, call, timeout_s=timeout_s, key=key, started=started)
         except TimeoutError:
             message = f"no answer within {timeout_s:g} s"
-            return self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=True, call_ms=_since_ms(started))
+            return self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=True, call_ms=since_ms(started))
         except AdapterError as error:
             return self.failed(
                 task,
@@ -216,16 +214,26 @@ class AttemptRunner:
                 error.message,
                 retry_after_ms=error.retry_after_ms,
                 unconfirmed=error.unconfirmed,
-                call_ms=_since_ms(started),
+                call_ms=since_ms(started),
             )
         except Exception as error:
             return self._unexpected(task, error)
 
+    async def _answer(self, task: Task, call: Any, *, timeout_s: float, key: str, started: float) -> Result:
+        """Make the one provider call and judge what it brought."""
+        completion = await self._adapter.call(call, model=self._pool.model, timeout_s=timeout_s, idempotency_key=key)
+        return self._judge(task, call, completion, since_ms(started))
+
     def _judge(self, task: Task, call: LlmCall, completion: Completion, call_ms: int) -> Result:
         """Decide what the answer is worth. It was paid for in any case, so usage and cost are always on the result."""
         truncated = completion.finish_reason == "length"
-        output, failure = judge(
-            completion.text, call.output_schema, self._schemas, truncated=truncated, refused=completion.refused
+        output, failure, wrong_answer = judge_answer(
+            call,
+            completion.text,
+            completion.tool_calls,
+            self._schemas,
+            truncated=truncated,
+            refused=completion.refused,
         )
         usage = completion.usage
         cost = cost_microusd(usage, self._pool.price) if self._charged else 0
@@ -240,6 +248,7 @@ class AttemptRunner:
             attempt=task.attempt,
             failure=failure,
             output=output,
+            wrong_answer=wrong_answer,
             truncated=truncated,
             finish_reason=completion.finish_reason,
             usage=usage,
@@ -285,7 +294,8 @@ class AttemptRunner:
         except Exception as error:  # For example a lone surrogate in a provider's text.
             message = f"the answer cannot be written as JSON: {type(error).__name__}"
             failure = Failure(kind=ErrorKind.SERVER_ERROR, message=message)
-            result = result.model_copy(update={"output": None, "failure": failure, "model": "", "finish_reason": ""})
+            nothing = dict.fromkeys(("wrong_answer", "model", "finish_reason"), "")
+            result = result.model_copy(update={"output": None, "failure": failure, **nothing})
             return Ended(result, result_text(result), called)
 
 
@@ -293,10 +303,28 @@ def _checked(model: type[Result], /, **values: Any) -> Result:
     return model(**values)
 
 
+class NoModel:
+    """Stands where the runner of calls that are none of a model has its adapter.
+
+    Args:
+        message: why there is none.
+    """
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
+        del request, model, timeout_s, idempotency_key
+        raise AdapterError(ErrorKind.BAD_REQUEST, self._message)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
 def read_task(value: bytes | None, headers: dict[str, str]) -> Task:
     """Decode a task; see `schemas.codec.decode` for what it raises."""
     return decode(Task, value, headers)
 
 
-def _since_ms(started: float) -> int:
+def since_ms(started: float) -> int:
     return round((time.monotonic() - started) * 1_000)

@@ -65,11 +65,15 @@ class Payloads:
             if task.tool is not None:
                 raise AdapterError(ErrorKind.BAD_REQUEST, "a tool's call in a pool of models")
             raise HeadraceError("the task has neither a call nor a reference to one")
-        content = await self._patiently(lambda: self._objects().get(ref))
+        content = await self.read(ref)
         try:
             return model.model_validate_json(content)
         except ValueError:
             raise ContractError(f"object {ref.key} is no call") from None
+
+    async def read(self, ref: ObjectRef) -> bytes:
+        """Return an object; it raises what `fetch` raises."""
+        return await self._patiently(lambda: self._objects().get(ref))
 
     async def store(self, output: Any) -> ObjectRef:
         """Store an answer's JSON and return its claim check.

@@ -12,7 +12,7 @@ from headrace.runtime import metrics
 from headrace.runtime.telemetry import trace_id
 from headrace.schemas.codec import Headers
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Lane, Result, Task, Usage
+from headrace.schemas.messages import Lane, Result, Sensitivity, Task, Usage
 
 log = structlog.get_logger("headrace.attempt")
 
@@ -85,7 +85,8 @@ class AttemptReport:
             return
         failure = {
             "kind": result.failure.kind.value,
-            "message": result.failure.message,
+            # It may quote the answer, or what the provider says of the prompt.
+            "message": "" if task.sensitivity is Sensitivity.CONFIDENTIAL else result.failure.message,
             "called": called,
             "unconfirmed": result.unconfirmed,
         }

@@ -18,12 +18,11 @@ import structlog
 
 from headrace.runtime.objects import ObjectStore
 from headrace.schemas.errors import AdapterError, ErrorKind
-from headrace.schemas.messages import LlmCall, Result, Sensitivity, Task, ToolCall
+from headrace.schemas.messages import Result, Sensitivity, Task, ToolCall
 from headrace.schemas.pools import Pool
 from headrace.schemas.tools import ToolSpec
-from headrace.workers.adapters.base import Completion
 from headrace.workers.core.arguments import ArgumentSchema, ArgumentsInvalid
-from headrace.workers.shell.attempt import AttemptRunner
+from headrace.workers.shell.attempt import AttemptRunner, NoModel, since_ms
 from headrace.workers.tools.base import Tool, ToolAnswer, key_of
 
 log = structlog.get_logger("headrace.tools")
@@ -75,7 +74,7 @@ class ToolRunner(AttemptRunner):
         super().__init__(
             pool_name=pool_name,
             pool=pool,
-            adapter=_NoModel(),
+            adapter=NoModel("a pool of tools calls no model"),
             worker=worker,
             is_cancelled=is_cancelled,
             is_called_off=is_called_off,
@@ -94,7 +93,7 @@ class ToolRunner(AttemptRunner):
         for name, one in self._tools.items():
             began = time.monotonic()
             await one.tool.start()
-            log.info("tool.ready", tool=name, kind=one.spec.kind, took_ms=_since_ms(began))
+            log.info("tool.ready", tool=name, kind=one.spec.kind, took_ms=since_ms(began))
 
     async def close(self) -> None:
         """Close every tool, one that did not start included."""
@@ -137,11 +136,11 @@ class ToolRunner(AttemptRunner):
             endpoint = f"{name}.{answer.provider}" if answer.provider else name
             _check_answer(answer, spec)
             result = self._result(
-                task, output=answer.output, cost_microusd=spec.price_microusd, call_ms=_since_ms(started)
+                task, output=answer.output, cost_microusd=spec.price_microusd, call_ms=since_ms(started)
             )
         except TimeoutError:
             message = f"no answer within {timeout_s:g} s"
-            result = self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=matters, call_ms=_since_ms(started))
+            result = self.failed(task, ErrorKind.TIMEOUT, message, unconfirmed=matters, call_ms=since_ms(started))
         except AdapterError as error:
             result = self.failed(
                 task,
@@ -149,7 +148,7 @@ class ToolRunner(AttemptRunner):
                 error.message,
                 retry_after_ms=error.retry_after_ms,
                 unconfirmed=error.unconfirmed and matters,
-                call_ms=_since_ms(started),
+                call_ms=since_ms(started),
             )
         except Exception as error:
             result = self._unexpected(task, error, unconfirmed=matters)
@@ -157,17 +156,6 @@ class ToolRunner(AttemptRunner):
 
     def _known(self) -> str:
         return f"this pool's tools: {', '.join(self._tools) or 'none'}"
-
-
-class _NoModel:
-    """Stands where the runner of a pool of models has its adapter."""
-
-    async def call(self, request: LlmCall, *, model: str, timeout_s: float, idempotency_key: str) -> Completion:
-        del request, model, timeout_s, idempotency_key
-        raise AdapterError(ErrorKind.BAD_REQUEST, "a pool of tools calls no model")
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 def _check_answer(answer: ToolAnswer, spec: ToolSpec) -> None:
@@ -184,7 +172,3 @@ def _check_answer(answer: ToolAnswer, spec: ToolSpec) -> None:
     if size > spec.max_answer_bytes:
         message = f"the answer has {size:,} bytes; max_answer_bytes is {spec.max_answer_bytes:,}"
         raise AdapterError(ErrorKind.TOO_LARGE, message, unconfirmed=True)
-
-
-def _since_ms(started: float) -> int:
-    return round((time.monotonic() - started) * 1_000)

@@ -17,9 +17,10 @@ import structlog
 
 from headrace.schemas.errors import ConfigError
 from headrace.schemas.tools import RetrieveTool as RetrieveSpec
+from headrace.workers.adapters.base import AdapterConfig, open_embedder
 from headrace.workers.core.chunks import chunks_of
 from headrace.workers.tools.base import ToolAnswer, ToolConfig
-from headrace.workers.tools.embedders import Embedder, EndpointEmbedder, HashingEmbedder
+from headrace.workers.tools.embedders import AdapterEmbedder, DocumentEmbedder, HashingEmbedder
 
 if TYPE_CHECKING:
     from headrace.workers.tools.embedders import Matrix
@@ -53,9 +54,10 @@ class RetrieveTool:
         self._folder = Path(spec.folder).expanduser().resolve()
         if not self._folder.is_dir():
             raise ConfigError(f"tool {config.name!r}: there is no folder {spec.folder!r}")
-        self._embedder: Embedder = HashingEmbedder(config.name)
+        self._embedder: DocumentEmbedder = HashingEmbedder(config.name)
         if spec.endpoint is not None:
-            self._embedder = EndpointEmbedder(config.name, *config.endpoints[spec.endpoint], spec.model)
+            adapter = AdapterConfig(spec.endpoint, *config.endpoints[spec.endpoint], config.concurrency)
+            self._embedder = AdapterEmbedder(config.name, open_embedder(adapter), spec.model)
         self._passages: list[Passage] = []
         self._rows: Matrix | None = None
 
@@ -74,8 +76,7 @@ class RetrieveTool:
         log.info("retrieve.indexed", tool=self._name, files=files, passages=len(self._passages), took_ms=took_ms)
 
     async def call(self, arguments: dict[str, Any], *, timeout_s: float, idempotency_key: str) -> ToolAnswer:
-        del idempotency_key  # Reading changes nothing.
-        question = await self._embedder.query(arguments["query"], timeout_s=timeout_s)
+        question = await self._embedder.query(arguments["query"], timeout_s=timeout_s, idempotency_key=idempotency_key)
         top_k = int(arguments.get("top_k") or self._spec.top_k)
         return ToolAnswer(await asyncio.to_thread(self._nearest, question, top_k))
 
@@ -85,8 +86,10 @@ class RetrieveTool:
     def _nearest(self, question: Matrix, top_k: int) -> list[dict[str, Any]]:
         import numpy as np
 
+        from headrace.workers.core.rows import cosines
+
         assert self._rows is not None, "started"
-        scores = self._rows @ question
+        scores = cosines(self._rows, question)
         count = min(top_k, len(scores))
         best = np.argpartition(-scores, count - 1)[:count]
         # The earlier passage first where two are equally near, so that an answer is the same every time.

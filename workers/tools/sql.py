@@ -14,11 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import structlog
+
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import AdapterError, ConfigError, ErrorKind
 from headrace.schemas.tools import SqlTool as SqlSpec
 from headrace.workers.tools.base import ToolAnswer, ToolConfig
 from headrace.workers.tools.threads import Threads
+
+log = structlog.get_logger("headrace.tools")
 
 PROGRESS_EVERY = 10_000
 """Steps of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
@@ -135,6 +139,9 @@ class _Run:
         connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # Reads the file: is it a database?
         # SQLite declares these tables at their first use, which looks like writing the schema to an authorizer.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')").fetchall()
+        if self._spec.log_statements and not self._explains:
+            # SQLite says it when a statement begins to run, so what it could not compile is not there.
+            connection.set_trace_callback(lambda ran: log.info("statement.ran", statement=ran))
         return connection
 
     def _run(self, connection: sqlite3.Connection, query: str, parameters: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,9 @@ from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
 from headrace.orchestrator.core.document import check_schema_at
 from headrace.orchestrator.core.llm_plan import MessageTemplate
 from headrace.orchestrator.core.script_compilers.answer import answer_schema
+from headrace.orchestrator.core.script_compilers.callee import callee
 from headrace.orchestrator.core.scripts.plans import AllowedCall, PlannedPlan
+from headrace.schemas.tools import ToolSpec
 from headrace.schemas.workflow_plans import AllowedSpec, PlanSpec
 
 _REPAIR = (
@@ -18,17 +21,22 @@ _REPAIR = (
 )
 
 
-def plan(calls: CallCompiler, path: str, spec: PlanSpec) -> tuple[PlannedPlan, Needs]:
+def plan(
+    calls: CallCompiler, tools: Mapping[str, ToolSpec] | None, path: str, spec: PlanSpec
+) -> tuple[PlannedPlan, Needs]:
     """Return the plan of a planned step, and the steps that it refers to."""
     planner, needs = calls.llm(path, spec, ("allowed", "max_tasks"))
     if spec.output is not None:
         calls.scope.problems.add(f"{path}.output", "a plan's answer is a list of what is allowed: leave output out")
     allowed: dict[str, AllowedCall] = {}
     for name, each in spec.allowed.items():
-        call, more = calls.llm(f"{path}.allowed.{name}.llm", each.llm, ("args", "needs", "index"))
+        call, more = callee(calls, tools, f"{path}.allowed.{name}", each, ("args", "needs", "index"))
         needs += more
         if each.args is not None:
             check_schema_at(f"{path}.allowed.{name}.args", each.args, calls.scope.problems)
+        if call is None:
+            calls.scope.problems.add(f"{path}.allowed.{name}", "it needs llm or tool: what a task of this name does")
+            continue
         allowed[name] = AllowedCall(call, _args(each), each.description)
     planner = replace(planner, output_schema=_schema(allowed, spec.max_tasks))
     repair = replace(planner, messages=(*planner.messages, MessageTemplate("user", _REPAIR)))

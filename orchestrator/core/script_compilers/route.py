@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from headrace.orchestrator.core.call_compiler import CallCompiler, Needs
 from headrace.orchestrator.core.llm_plan import LlmPlan
 from headrace.orchestrator.core.problems import suggestion
 from headrace.orchestrator.core.script_compilers.answer import answer_schema
-from headrace.orchestrator.core.scripts.plans import UNSURE, RoutePlan, Rule
-from headrace.schemas.workflow_patterns import ClassifierSpec, RouteSpec
+from headrace.orchestrator.core.script_compilers.callee import callee
+from headrace.orchestrator.core.scripts.plans import UNSURE, Callee, RoutePlan, Rule
+from headrace.orchestrator.core.semantic import SemanticPlan
+from headrace.schemas.messages import Examples
+from headrace.schemas.tools import ToolSpec
+from headrace.schemas.vectors import example_problem
+from headrace.schemas.workflow_patterns import ClassifierSpec, RouteSpec, SemanticSpec
 
 
-def route(calls: CallCompiler, path: str, spec: RouteSpec) -> tuple[RoutePlan, Needs]:
+def route(
+    calls: CallCompiler, tools: Mapping[str, ToolSpec] | None, path: str, spec: RouteSpec
+) -> tuple[RoutePlan, Needs]:
     """Return the plan of a route, and the steps that it refers to."""
     needs: Needs = ()
-    branches: dict[str, LlmPlan | None] = {}
+    branches: dict[str, Callee | None] = {}
     for name, branch in spec.to.items():
-        branches[name] = None
-        if branch.llm is not None:
-            branches[name], more = calls.llm(f"{path}.to.{name}.llm", branch.llm)
-            needs += more
+        branches[name], more = callee(calls, tools, f"{path}.to.{name}", branch)
+        needs += more
+    semantic: SemanticPlan | None = None
+    if spec.semantic is not None:
+        semantic, more = _semantic(calls, f"{path}.semantic", spec.semantic, spec)
+        needs += more
     for at, rule in enumerate(spec.rules):
         needs += calls.condition(f"{path}.rules.{at}.when", rule.when)
         _branch(calls, f"{path}.rules.{at}.to", rule.to, spec)
@@ -32,12 +42,23 @@ def route(calls: CallCompiler, path: str, spec: RouteSpec) -> tuple[RoutePlan, N
         needs += more
     at_least = spec.classifier.at_least if spec.classifier is not None else None
     rules = tuple(Rule(rule.when, rule.to) for rule in spec.rules)
-    return RoutePlan(branches, spec.otherwise, rules, classifier, labels, at_least), needs
+    return RoutePlan(branches, spec.otherwise, rules, classifier, labels, at_least, semantic), needs
 
 
 def _branch(calls: CallCompiler, path: str, name: str, spec: RouteSpec) -> None:
     if name not in spec.to:
         calls.scope.problems.add(path, f"unknown branch {name[:80]!r}{suggestion(name, spec.to)}")
+
+
+def _semantic(calls: CallCompiler, path: str, spec: SemanticSpec, route: RouteSpec) -> tuple[SemanticPlan, Needs]:
+    calls.pool(f"{path}.pool", spec.pool, serves="embeddings")
+    for name in spec.examples:
+        _branch(calls, f"{path}.examples", name, route)
+    examples = tuple(Examples(route=name, texts=tuple(texts)) for name, texts in spec.examples.items())
+    if (problem := example_problem(examples)) is not None:
+        calls.scope.problems.add(f"{path}.examples", problem)
+    needs = calls.scope.names(f"{path}.text", spec.text)
+    return SemanticPlan(spec.pool, spec.text, examples, spec.at_least, spec.margin), needs
 
 
 def _classifier(

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from headrace.orchestrator.core.json_schema import findings
 from headrace.orchestrator.core.scripts.plans import PlannedPlan
-from headrace.orchestrator.core.scripts.run import Answer, Call, Failed, Finished, News, Run, Stage, Verdict
+from headrace.orchestrator.core.scripts.run import Answer, Call, Failed, Finished, News, Run, Stage, Verdict, call_to
+from headrace.orchestrator.core.sensitivity import is_confidential
 from headrace.orchestrator.core.steps import RetryRule, RetryRules
-from headrace.schemas.base import Sensitivity
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Failure, PatternReceipt
@@ -87,7 +87,7 @@ def _call(plan: PlannedPlan, tasks: list[Planned], number: int, answers: Mapping
     def names() -> Mapping[str, Any]:
         return {"args": task.args, "needs": [answer.value() for answer in needed], "index": number}
 
-    return Call(plan.allowed[task.name].call, names)
+    return call_to(plan.allowed[task.name].call, names)
 
 
 def _known(plan: PlannedPlan) -> dict[str, Any]:
@@ -151,7 +151,6 @@ def _made(run: Run, tasks: list[Planned], *, repaired: bool) -> News:
     """Return the plan as an event; with its arguments where they are few, and nobody else's business."""
     told: list[dict[str, Any]] = [{"name": task.name, "needs": list(task.needs)} for task in tasks]
     whole = [{**each, "args": task.args} for each, task in zip(told, tasks, strict=True)]
-    confidential = run.turn.header.spec.sensitivity == Sensitivity.CONFIDENTIAL
-    if not confidential and len(canonical_json(whole)) <= MAX_TOLD_BYTES:
+    if not is_confidential(run.turn, run.step) and len(canonical_json(whole)) <= MAX_TOLD_BYTES:
         told = whole
     return News("plan.made", "", {"tasks": told, "count": len(tasks), "repaired": repaired})

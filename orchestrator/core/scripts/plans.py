@@ -7,8 +7,13 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
+from headrace.orchestrator.core.semantic import SemanticPlan
+from headrace.orchestrator.core.tool_plan import ToolPlan, arguments_of
 
+Callee = LlmPlan | ToolPlan
+"""What may be called where a document says ``llm`` or ``tool``."""
 UNSURE = "unsure"
 """What a classifier answers that cannot tell."""
 
@@ -27,7 +32,7 @@ class Rule:
 class RoutePlan:
     """One of several calls."""
 
-    branches: dict[str, LlmPlan | None]
+    branches: dict[str, Callee | None]
     """By name; None: the branch's name is the answer."""
     otherwise: str
     """The branch where nothing else decides."""
@@ -39,21 +44,29 @@ class RoutePlan:
     """Branches that the classifier may name, each with what belongs there."""
     at_least: float | None = None
     """The classifier's least confidence."""
+    semantic: SemanticPlan | None = None
+    """Compared where no rule holds, before the classifier."""
 
     @property
     def calls(self) -> tuple[LlmPlan, ...]:
         """Every call that may be made."""
-        return tuple(call for call in (self.classifier, *self.branches.values()) if call is not None)
+        return tuple(call for call in (self.classifier, *self.branches.values()) if isinstance(call, LlmPlan))
+
+    @property
+    def tools(self) -> tuple[ToolPlan, ...]:
+        """Every call of a tool that may be made."""
+        return tuple(call for call in self.branches.values() if isinstance(call, ToolPlan))
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """Templates beside the calls' prompts."""
-        return tuple(rule.when for rule in self.rules)
+        semantic = () if self.semantic is None else (self.semantic.text,)
+        return (*(rule.when for rule in self.rules), *semantic, *arguments_of(self.tools))
 
     @property
     def most_calls(self) -> int:
         """The most tasks that a step of it has."""
-        return 2
+        return 1 + (self.classifier is not None) + (self.semantic is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +202,7 @@ class RefinePlan:
 class AllowedCall:
     """What a planned task of one name does."""
 
-    call: LlmPlan
+    call: Callee
     """The call."""
     args: dict[str, Any]
     """JSON Schema of its arguments."""
@@ -215,12 +228,18 @@ class PlannedPlan:
     @property
     def calls(self) -> tuple[LlmPlan, ...]:
         """Every call that may be made."""
-        return (self.planner, self.repair, *(each.call for each in self.allowed.values()))
+        allowed = (each.call for each in self.allowed.values() if isinstance(each.call, LlmPlan))
+        return (self.planner, self.repair, *allowed)
+
+    @property
+    def tools(self) -> tuple[ToolPlan, ...]:
+        """Every call of a tool that may be made."""
+        return tuple(each.call for each in self.allowed.values() if isinstance(each.call, ToolPlan))
 
     @property
     def conditions(self) -> tuple[str, ...]:
         """Templates beside the calls' prompts."""
-        return ()
+        return arguments_of(self.tools)
 
     @property
     def most_calls(self) -> int:
@@ -228,4 +247,4 @@ class PlannedPlan:
         return 2 + self.max_tasks
 
 
-Script = RoutePlan | CascadePlan | VotePlan | RefinePlan | PlannedPlan | SagaPlan
+Script = RoutePlan | CascadePlan | VotePlan | RefinePlan | PlannedPlan | AgentPlan | SagaPlan

@@ -7,12 +7,16 @@ from dataclasses import replace
 from headrace.orchestrator.core.effects import PublishControl
 from headrace.orchestrator.core.scripts.run import Failed, Finished, News, Stage
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
+from headrace.orchestrator.core.sensitivity import is_confidential
 from headrace.orchestrator.core.state import StepStatus, TaskStatus
 from headrace.orchestrator.core.steps import OnErrorMode, Step
 from headrace.orchestrator.core.turn import Turn
 from headrace.orchestrator.core.values import walked
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Control, Failure
+
+_QUOTES = {"plan.refused": "problem", "saga.compensating": "reason", "saga.compensation_failed": "reason"}
+"""What of an event is the text of a failure, which may quote an answer: of a confidential step it is left out."""
 
 
 def proceed(turn: Turn, step: Step) -> Failure | None:
@@ -56,7 +60,10 @@ def order_of(job_id: str, step: Step, index: int) -> str:
 
 def _announce(turn: Turn, step: Step, news: tuple[News, ...]) -> None:
     for each in news:
-        turn.announce(each.kind, step=step.name, subject=each.subject, **each.data)
+        data = each.data
+        if (quoting := _QUOTES.get(each.kind)) is not None and is_confidential(turn, step):
+            data = {name: said for name, said in data.items() if name != quoting}
+        turn.announce(each.kind, step=step.name, subject=each.subject, **data)
 
 
 def _end(turn: Turn, step: Step) -> None:
@@ -70,7 +77,7 @@ def _end(turn: Turn, step: Step) -> None:
             message = f"its step ended before another attempt; the last: {last.message}"[:1_000]
             failure = last.model_copy(update={"message": message})
             over = replace(record, status=TaskStatus.FAILED, at_ms=turn.now_ms, due_ms=None, failure=failure)
-            turn.put_task(step.name, index, replace(over, cause="", history=()))
+            turn.put_task(step.name, index, replace(over, cause="", history=(), repair=None))
             turn.set_step(step.name, turn.step_state(step.name).moved(retrying=-1, failed=1))
         else:
             subject = order_of(turn.job_id, step, index)

@@ -1,12 +1,11 @@
-"""``route``: one of several calls. The first rule that holds decides, else a classifier, else `otherwise`.
+"""``route``: one of several calls. The first rule that holds decides, else examples, a classifier, or `otherwise`.
 
-Stages: the classifier where no rule holds, then the branch. Another way to decide (by example utterances) goes between
-the rules and the classifier: a stage whose answers name a branch with a score, or none.
+Stages, each where nothing before it decided: the comparison with example utterances, the classifier; then the branch.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from headrace.orchestrator.core.scripts.plans import UNSURE, RoutePlan
 from headrace.orchestrator.core.scripts.run import (
@@ -19,7 +18,9 @@ from headrace.orchestrator.core.scripts.run import (
     Stage,
     Verdict,
     answer_value,
+    call_to,
 )
+from headrace.orchestrator.core.semantic import Choice, SemanticPlan, choose
 from headrace.orchestrator.core.steps import RetryRule, RetryRules
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import PatternReceipt
@@ -30,24 +31,54 @@ ONCE = RetryRules(RetryRule(attempts=1), dict.fromkeys(ErrorKind, RetryRule(atte
 
 def decide(plan: RoutePlan, run: Run) -> Verdict:
     """Say what follows."""
-    by_rule = _by_rule(plan, run)
-    if by_rule is None and plan.classifier is not None and not run.past:
-        labels = plan.labels or {}
-        return Stage((Call(plan.classifier, lambda: {"labels": labels}, ONCE),))
-    asked = by_rule is None and plan.classifier is not None
-    answers = run.past[1:] if asked else run.past
-    to, data = by_rule or _by_classifier(plan, run.past[0][0]) if asked or by_rule else (plan.otherwise, _nothing())
-    news = (News("route.decided", "", {"to": to, **data}),)
-    receipt = PatternReceipt(to=to)
-    call = plan.branches[to]
+    decided = _decided(plan, run)
+    if isinstance(decided, Stage):
+        return decided
+    news = (News("route.decided", "", {"to": decided.to, **decided.data}),)
+    receipt = PatternReceipt(to=decided.to)
+    call = plan.branches[decided.to]
     if call is None:
-        return Finished(lambda: to, news, receipt)
+        return Finished(lambda: decided.to, news, receipt)
+    answers = run.past[decided.asked :]
     if not answers:
-        return Stage((Call(call),), news)
+        return Stage((call_to(call),), news)
     answer = answers[0][0]
     if answer.good:
         return Finished(answer_value(answer), receipt=receipt)
     return Failed(answer.failure, receipt=receipt)
+
+
+class _Decided(NamedTuple):
+    """Which branch is taken."""
+
+    to: str
+    data: dict[str, Any]
+    """Why, for the events."""
+    asked: int
+    """How many stages it took."""
+
+
+def _decided(plan: RoutePlan, run: Run) -> Stage | _Decided:
+    """Return the branch, or what is asked to find it."""
+    if (by_rule := _by_rule(plan, run)) is not None:
+        return _Decided(*by_rule, asked=0)
+    asked, doubt = 0, dict[str, Any]()
+    if plan.semantic is not None:
+        if len(run.past) == asked:
+            return Stage((Call(semantic=plan.semantic),))
+        choice = _compared(plan.semantic, run.past[asked][0])
+        asked += 1
+        if choice.route is not None:
+            return _Decided(choice.route, {"by": "semantic", **choice.told}, asked)
+        doubt = {"abstained": {"reason": choice.reason, **choice.told}}
+    if plan.classifier is not None:
+        if len(run.past) == asked:
+            labels = plan.labels or {}
+            return Stage((Call(plan.classifier, lambda: {"labels": labels}, ONCE),))
+        to, data = _by_classifier(plan, run.past[asked][0])
+        return _Decided(to, {**data, **doubt}, asked + 1)
+    reason = "the examples leave a doubt" if doubt else "no rule holds"
+    return _Decided(plan.otherwise, {"by": "otherwise", "reason": reason, **doubt}, asked)
 
 
 def _by_rule(plan: RoutePlan, run: Run) -> tuple[str, dict[str, Any]] | None:
@@ -60,8 +91,11 @@ def _by_rule(plan: RoutePlan, run: Run) -> tuple[str, dict[str, Any]] | None:
     return plan.rules[kept[key]].to, {"by": "rule", "rule": kept[key]}
 
 
-def _nothing() -> dict[str, Any]:
-    return {"by": "otherwise", "reason": "no rule holds"}
+def _compared(plan: SemanticPlan, answer: Answer) -> Choice:
+    """Return what the examples say; a comparison that failed says nothing."""
+    if not answer.good:
+        return Choice(None, f"the comparison failed: {answer.failure.kind.value}")
+    return choose(plan, answer.value())
 
 
 def _by_classifier(plan: RoutePlan, answer: Answer) -> tuple[str, dict[str, Any]]:

@@ -8,13 +8,14 @@ from typing import Any
 
 from headrace.orchestrator.core.gathering import task_value
 from headrace.orchestrator.core.llm_plan import LlmPlan
+from headrace.orchestrator.core.semantic import SemanticPlan
 from headrace.orchestrator.core.state import TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import RetryRules, Step
 from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.core.tool_plan import ToolPlan
 from headrace.orchestrator.core.turn import Turn
 from headrace.schemas.errors import ErrorKind
-from headrace.schemas.messages import Failure, PatternReceipt
+from headrace.schemas.messages import ChatMessage, Failure, PatternReceipt
 
 Evaluate = Callable[[str, Mapping[str, Any]], Any]
 """Returns a template's value with the step's context and further names."""
@@ -22,6 +23,10 @@ Evaluate = Callable[[str, Mapping[str, Any]], Any]
 
 def _no_names() -> Mapping[str, Any]:
     return {}
+
+
+def _no_messages() -> tuple[ChatMessage, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +41,29 @@ class Call:
     """How it is tried again; None: as the step says."""
     tool: ToolPlan | None = None
     """The call of a tool, where it is one."""
+    arguments: dict[str, Any] | None = None
+    """Its arguments as they are, where a model chose them; None: the templates of `tool` make them."""
+    semantic: SemanticPlan | None = None
+    """The comparison with examples, where it is one."""
     compulsory: bool = False
     """Whether it goes out whatever the budget and the deadline say, and lies in the dead letters where it fails."""
+    more: Callable[[], tuple[ChatMessage, ...]] = _no_messages
+    """Gives the messages that follow those of its templates; called where they are rendered."""
 
     @property
     def pool(self) -> str:
         """The pool whose workers make it."""
         if self.tool is not None:
             return self.tool.pool
+        if self.semantic is not None:
+            return self.semantic.pool
         assert self.llm is not None, "a call is of a model or of a tool"
         return self.llm.pool
+
+
+def call_to(callee: LlmPlan | ToolPlan, names: Callable[[], Mapping[str, Any]] = _no_names) -> Call:
+    """Return the call of a model or of a tool."""
+    return Call(tool=callee, names=names) if isinstance(callee, ToolPlan) else Call(callee, names)
 
 
 @dataclass(frozen=True, slots=True)

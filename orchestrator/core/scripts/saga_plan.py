@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.orchestrator.core.llm_plan import LlmPlan
-from headrace.orchestrator.core.template_uses import texts_of
-from headrace.orchestrator.core.tool_plan import ToolPlan
+from headrace.orchestrator.core.tool_plan import ToolPlan, arguments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class SagaPlan:
     @property
     def conditions(self) -> tuple[str, ...]:
         """The templates of its calls' arguments."""
-        return tuple(text for tool in self.tools for text in texts_of(tool.arguments))
+        return arguments_of(self.tools)
 
     @property
     def most_calls(self) -> int:

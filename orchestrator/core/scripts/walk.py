@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from headrace.orchestrator.core.scripts import cascade, planned, refine, route, saga, vote
+from headrace.orchestrator.core.scripts import agent, cascade, planned, refine, route, saga, vote
+from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.plans import CascadePlan, PlannedPlan, RefinePlan, RoutePlan, VotePlan
 from headrace.orchestrator.core.scripts.run import Answer, Call, Evaluate, Failed, Finished, Run, Stage, Verdict
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
@@ -68,6 +69,8 @@ def _decide(run: Run) -> Verdict:
                 return refine.decide(plan, run)
             case PlannedPlan():
                 return planned.decide(plan, run)
+            case AgentPlan():
+                return agent.decide(plan, run)
             case SagaPlan():
                 return saga.decide(plan, run)
             case None:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from tests.simulation.history import History
 from tests.simulation.judges.attempts import attempts
 from tests.simulation.judges.calls import calls
+from tests.simulation.judges.effects import effects
 from tests.simulation.judges.letters import letters
 from tests.simulation.judges.lineage import lineage
 from tests.simulation.judges.money import money
 from tests.simulation.judges.outcomes import outcomes
 from tests.simulation.judges.payloads import payloads
+from tests.simulation.judges.sagas import sagas
+from tests.simulation.judges.turns import turns
 
 JUDGES: tuple[Callable[[History], Iterator[str]], ...] = (
     outcomes,
@@ -23,7 +26,10 @@ JUDGES: tuple[Callable[[History], Iterator[str]], ...] = (
     money,
     payloads,
     calls,
+    effects,
+    sagas,
     letters,
+    turns,
 )
 
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from headrace.workers.shell.pool import SLOW_START_MS
-from tests.simulation.deployment import HEARTBEAT_MS, OPEN, SESSION_MS
+from tests.simulation.deployment import HEARTBEAT_MS, OPEN, SESSION_MS, TOOLS
 from tests.simulation.history import Attempt, History
 from tests.simulation.process import Process
 from tests.simulation.provider import Call
+from tests.simulation.services import ServiceCall
 
 SESSION_US = SESSION_MS * 1_000
 HEARTBEAT_US = HEARTBEAT_MS * 1_000
@@ -33,7 +34,9 @@ def calls(history: History) -> Iterator[str]:
             yield f"{attempt} was called and never dispatched"
     answered = {(call.task_id, call.attempt) for call in history.calls if call.ended == "ok"}
     for attempt, result in history.first_results.items():
-        if result.get("failure") is None and attempt in history.dispatched and attempt not in answered:
+        task = history.dispatched.get(attempt)
+        of_model = task is not None and task["pool"] != TOOLS
+        if result.get("failure") is None and of_model and attempt not in answered:
             yield f"{attempt} has an answer that the provider never gave"
     for attempt, several in made.items():
         for before, again in pairwise(several):
@@ -44,7 +47,7 @@ def calls(history: History) -> Iterator[str]:
 def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> bool:
     """Return whether nobody could know of a call when it was made again."""
     if history.dispatched[attempt]["pool"] == OPEN:
-        return any(_came_back(call) for call in (before, again))
+        return any(came_back(call) for call in (before, again))
     if before.process is again.process:
         return False
     started_us = history.starts.get((*attempt, before.process.name))
@@ -61,14 +64,15 @@ def _excused(history: History, attempt: Attempt, before: Call, again: Call) -> b
 
 def _gone(process: Process, since_us: int, until_us: int) -> bool:
     """Return whether a process stood still or was cut off in a span of time."""
-    return any(end_us > since_us and begin_us < until_us for begin_us, end_us in process.absent)
+    return any(span.end_us > since_us and span.begin_us < until_us for span in (*process.freezes, *process.cuts))
 
 
-def _came_back(call: Call) -> bool:
+def came_back(call: Call | ServiceCall) -> bool:
     """Return whether a call began just after its worker had been cut off for longer than a session."""
     return any(
-        end_us - begin_us > SESSION_US - HEARTBEAT_US and end_us < call.began_us < end_us + SLOW_START_MS * 1_000
-        for begin_us, end_us in call.process.cuts
+        cut.end_us - cut.begin_us > SESSION_US - HEARTBEAT_US
+        and cut.end_us < call.began_us < cut.end_us + SLOW_START_MS * 1_000
+        for cut in call.process.cuts
     )
 
 

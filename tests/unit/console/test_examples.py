@@ -12,7 +12,7 @@ from headrace.examples.catalogue import examples, find
 from headrace.examples.runner import ExampleRun, run_example, stage_of
 from headrace.examples.stage import Check, Stage
 from headrace.runtime.settings import load_settings
-from headrace.schemas.errors import ConfigError
+from headrace.schemas.errors import ConfigError, DependencyUnavailable
 
 
 def test_every_folder_with_an_example_has_what_a_reader_looks_for() -> None:
@@ -77,6 +77,17 @@ def test_addresses_are_set_into_the_pools_file_and_a_place_that_is_not_there_is_
             stage.pools({"nowhere": "x"}, "../pools.yaml")
         stage.given_pools = tmp_path / "mine.yaml"
         assert stage.pools({"nowhere": "x"}) == tmp_path / "mine.yaml"
+        # The services that an example starts itself stand in no file of the user's.
+        assert stage.pools({"127.0.0.1:9801": "127.0.0.1:8"}, "../pools.yaml", services=True) == made
+        assert "127.0.0.1:8/v1" in made.read_text()
+
+
+def test_a_package_that_is_not_installed_is_said_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    with _stage(tmp_path, []) as stage:
+        stage.needs("json", extra="examples")
+        with pytest.raises(DependencyUnavailable, match="summarise needs no_such_package") as caught:
+            stage.needs("no_such_package", extra="examples")
+    assert caught.value.hint == "pip install 'headrace[examples]'"
 
 
 def test_what_an_example_fails_with_is_part_of_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from headrace.schemas.messages import (
     Sensitivity,
     Submission,
     Task,
+    ToolOffer,
 )
 from headrace.schemas.pools import Endpoint, Pool, PoolsFile
 from headrace.schemas.topics import Topics
@@ -260,6 +261,16 @@ def test_only_what_differs_from_the_task_is_ordered():
     assert order.payload == {"messages": [{"role": "user", "content": "hello"}]}
     assert decode(Redrive, json.dumps(order.payload).encode()).pool is None
     moved = decode(Submission, redriver(pool="large").record(exhausted(redrives=1)).record.value)
+    assert moved.payload == {"pool": "large"}
+
+
+def test_an_agents_turn_can_go_to_another_pool_and_has_no_prompt_to_edit():
+    assert TASK.call is not None
+    said = ChatMessage(role="tool", content="found", tool_call_id="call00000")
+    call = TASK.call.model_copy(update={"messages": (said,), "tools": (ToolOffer(name="t", arguments={}),)})
+    turn = exhausted(TASK.model_copy(update={"call": call}))
+    edit = Edit(sets=(("pool", "large"),))
+    moved = decode(Submission, redriver(edit=edit).record(turn).record.value)
     assert moved.payload == {"pool": "large"}
 
 

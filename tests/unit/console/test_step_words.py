@@ -16,6 +16,7 @@ AGREED = {"agreement": {"at_least": 2}}
     ("step", "words"),
     [
         ({"llm": CALL}, "llm on small"),
+        ({"llm": CALL, "sensitivity": "confidential", "key": "session"}, "llm on small (confidential, in turn)"),
         ({"for_each": "{{ input.texts }}", "llm": CALL}, "for_each an expression: llm on small"),
         ({"for_each": "{{ input.texts }}", "tool": {"name": "look_up"}}, "for_each an expression: tool look_up"),
         ({"workflow": {"name": "below@2", "input": {}}}, "workflow below@2"),
@@ -37,6 +38,7 @@ AGREED = {"agreement": {"at_least": 2}}
             "refine small, judged by large, at most 3 times",
         ),
         ({"plan": {**LARGE, "allowed": ALLOWED, "max_tasks": 5}}, "plan by large: at most 5 of look, write"),
+        ({"agent": {**LARGE, "tools": ["look", "read"]}}, "agent on large with look, read: at most 8 turns"),
         ({"saga": ENTRIES}, "saga authorise, then capture"),
     ],
 )

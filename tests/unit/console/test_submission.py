@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from headrace.console.client import turn_id
 from headrace.console.commands.submit import build_submission, read_text
 from headrace.console.options import parse_labels
 from headrace.schemas.errors import ConfigError
@@ -72,3 +73,16 @@ def test_labels_are_pairs():
     assert parse_labels(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"}
     with pytest.raises(ConfigError):
         parse_labels(["a"])
+
+
+def test_a_turn_of_a_session_is_named_after_it():
+    assert turn_id("chat", "7") == turn_id("chat", "chat::7") == "chat::7"
+    made = turn_id("chat", None)
+    assert made.startswith("chat::")
+    assert made != turn_id("chat", None)
+
+
+@pytest.mark.parametrize(("session", "job_id"), [("", None), ("a::b", None), ("chat", "other::7")])
+def test_a_session_that_cannot_be_is_refused(session, job_id):
+    with pytest.raises(ConfigError):
+        turn_id(session, job_id)

@@ -18,7 +18,7 @@ from headrace.schemas.messages import Task
 from headrace.schemas.pools import Pool
 from headrace.schemas.workflow_tests import SCRIPTED_KINDS, RuleSpec
 from tests.simulation.workflows import draw_workflow
-from tests.unit.console.workflow_cases import ASK, EACH, LABEL, LLM, PRICES, ask, played, write
+from tests.unit.console.workflow_cases import ASK, EACH, LABEL, LLM, PRICES, ask, played, run, write
 
 __all__ = ["write"]
 
@@ -143,6 +143,18 @@ def test_a_call_that_is_none_of_a_model_is_found_by_its_arguments_and_answered_w
 
 
 # ── Time and money ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_answer_to_a_comparison_names_the_nearest_branch_and_without_one_none_is_near(write):
+    semantic = {"pool": "embed", "text": "{{ input.text }}", "examples": {"card": ["a card"], "travel": ["a flight"]}}
+    route = {"semantic": semantic, "otherwise": "person", "to": {"card": {}, "travel": {}, "person": {}}}
+    workflow = {"name": "w", "version": 1, "steps": {"team": {"route": route}}}
+    path = write(
+        workflow,
+        ask(answers=[{"prompt": "^hel", "answer": "travel"}], expect={"output": "travel", "tokens": 2}),
+        ask(expect={"output": "person", "events": [{"type": "route.decided", "data": {"by": "otherwise"}}]}),
+    )
+    assert run(path).exit_code == 0, run(path).output
 
 
 def test_waits_deadlines_and_timeouts_pass_without_waiting(write):

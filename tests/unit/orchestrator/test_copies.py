@@ -26,7 +26,7 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef, Result, Usage
 
 SPEC = JobSpec("j", "w@1", "", "h", "default", "batch", 0, "internal", 1, 1, "chars4")
-STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10, True)
+STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10, True, 11)
 SPENT = PoolSpent(*range(2, 11), ("model",), *range(12, 18))  # type: ignore[arg-type]
 HEADER = JobHeader(
     SPEC,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,18 @@ from headrace.orchestrator.core.state import Cursor, InputPart, Marker, marker_k
 from headrace.orchestrator.shell.encoder import MARKER_BYTES, RECORD_OVERHEAD_BYTES, Encoder, Unwritable
 from headrace.runtime.letters import Source, dead_letter
 from headrace.schemas.codec import encode, header_map
-from headrace.schemas.messages import ChatMessage, DeadLetter, JobStatus, Lane, LlmCall, ObjectRef, Outcome, Task
+from headrace.schemas.messages import (
+    ChatMessage,
+    DeadLetter,
+    EmbedCall,
+    Examples,
+    JobStatus,
+    Lane,
+    LlmCall,
+    ObjectRef,
+    Outcome,
+    Task,
+)
 from headrace.schemas.topics import Topics
 
 TOPICS = Topics("t")
@@ -66,6 +79,29 @@ def test_a_task_above_the_inline_limit_goes_by_claim_check() -> None:
     assert LlmCall.model_validate_json(shelf.held[0]).messages[0].content == "x" * 5_000
     small = encoder(shelf).encode([task()], 4, nothing)[0]
     assert record.ref == small.ref == (4, Flight("task/j/s/0", 2, 1_000)), "what is kept of a task that is out"
+
+
+def test_examples_above_the_inline_limit_go_by_claim_check_and_are_one_object_for_all_tasks() -> None:
+    examples = tuple(Examples(route=route, texts=(f"{route} text",) * 200) for route in ("a", "b"))
+    shelf = Shelf()
+    for text in ("one", "two"):
+        call = EmbedCall(texts=(text,), examples=examples)
+        effect = DispatchTask(task().task.model_copy(update={"call": None, "embed": call}), "j/s/0")
+        record = encoder(shelf).encode([effect], 4, nothing)[0]
+        sent = Task.model_validate_json(record.value or b"")
+        assert sent.embed is not None
+        assert (sent.embed.texts, sent.embed.examples, sent.call_ref) == ((text,), (), None)
+        assert sent.embed.examples_ref is not None
+    assert len(set(shelf.held)) == 1
+    assert [Examples.model_validate(each) for each in json.loads(shelf.held[0])] == list(examples)
+
+
+def test_texts_above_the_inline_limit_go_by_claim_check() -> None:
+    shelf, call = Shelf(), EmbedCall(texts=("x" * 3_000,))
+    effect = DispatchTask(task().task.model_copy(update={"call": None, "embed": call}), "j/s/0")
+    sent = Task.model_validate_json(encoder(shelf).encode([effect], 4, nothing)[0].value or b"")
+    assert (sent.embed, EmbedCall.model_validate_json(shelf.held[0])) == (None, call)
+    assert sent.call_ref is not None
 
 
 def test_what_no_topic_takes_is_refused_before_the_transaction() -> None:

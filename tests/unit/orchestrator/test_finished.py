@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.orchestrator.core.state import Owed, TaskEdit, TaskRecord, TaskStatus, job_key, task_key
+from headrace.orchestrator.core.repair import Repair
+from headrace.orchestrator.core.state import Owed, TaskRecord, TaskStatus, job_key, task_key
+from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.shell.finished import CHUNK, FinishedTasks
 from headrace.orchestrator.shell.store import PartitionStore
@@ -37,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "edit": TaskEdit("large"),
     "redrives": 1,
     "told": Told(cost_microusd=1),
+    "repair": Repair("x", "y"),
 }
 """A value of each field that a chunk has no room for."""
 

@@ -8,8 +8,8 @@ from headrace.orchestrator.shell.tokens import count_chars4, counter_named, toke
 PROSE = "One sentence stands here. Another one follows it.\n\nA second paragraph begins. It ends here too.\n\n"
 
 
-def split(text, by, size=None, count=count_chars4, format="auto"):
-    return split_text(text, by=by, size=size, count_tokens=count, format=format)
+def split(text, by, size=None, count=count_chars4, format="auto", overlap=0):
+    return split_text(text, by=by, size=size, count_tokens=count, overlap=overlap, format=format)
 
 
 def test_chunks_end_at_paragraphs_where_they_can():
@@ -38,6 +38,35 @@ def test_an_empty_text_has_no_items(by):
 def test_the_last_chunk_is_no_crumb():
     sizes = [len(chunk) for chunk in split("word " * 201, "characters", 500)]
     assert max(sizes) - min(sizes) <= 100
+
+
+def test_a_chunk_begins_with_the_end_of_the_one_before_it():
+    text = "One is here. Two is here. Three is here. Four is here. "
+    assert split(text, "characters", 30, overlap=15) == [
+        "One is here. ",
+        "One is here. Two is here. ",
+        "Two is here. Three is here. ",
+        "Three is here. Four is here. ",
+    ]
+    assert split("alpha beta gamma delta", "characters", 12, overlap=6) == [
+        "alpha ", "alpha beta ", "beta gamma ", "gamma delta",
+    ]  # fmt: skip
+    assert split("x" * 9, "characters", 4, overlap=2) == ["xx", "xxxx", "xxxx", "xxxx", "xxx"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "size", "overlap", "chunks"),
+    [
+        ("abcdef", 3, 1, ["abc", "cde", "ef"]),
+        ("abcde", 3, 1, ["abc", "cde"]),
+        ("abc", 3, 1, ["abc"]),
+        ("a", 4, 2, ["a"]),
+        ("abcde", 2, 0, ["ab", "cd", "e"]),
+    ],
+)
+def test_lines_overlap_by_whole_lines(lines, size, overlap, chunks):
+    found = split("".join(f"{line}\n" for line in lines), "lines", size, overlap=overlap)
+    assert [chunk.replace("\n", "") for chunk in found] == chunks
 
 
 def test_lines_keep_their_ends_and_only_line_feeds_end_them():

@@ -148,3 +148,35 @@ def test_a_call_that_does_not_hold_is_refused_with_the_reason(step: dict[str, An
     with pytest.raises(WorkflowInvalid) as caught:
         compile_workflow(workflow(step), pools={**POOLS, **FILE.pools}, tools=FILE.tools)
     assert part in str(caught.value)
+
+
+def test_a_branch_of_a_route_may_be_a_tool() -> None:
+    send = {"tool": {"name": "send_email", "arguments": {"to": "{{ input.to }}"}}}
+    route = {
+        "rules": [{"when": "{{ input.tries > 1 }}", "to": "mail"}],
+        "otherwise": "ask",
+        "to": {"mail": send, "ask": {}},
+    }
+    made = world({"route": route}, budget={"microusd": 40})
+    made.run(lambda task: done(task, "sent"))
+    (task,) = made.dispatched
+    assert task.tool is not None
+    assert (task.pool, task.tool.arguments) == ("tool-http", {"to": "ann"})
+    outcome = made.outcome("j")
+    assert (outcome.output, outcome.receipt.steps["s"].pattern.to) == ("sent", "mail")  # type: ignore[union-attr]
+    assert "s (tool send_email)" in world({"route": route}, sensitivity="confidential").outcome("j").message
+
+
+def test_a_planned_task_may_be_a_tool_with_arguments_that_the_model_chose() -> None:
+    args = {
+        "type": "object",
+        "properties": {"id": {"type": "string"}},
+        "required": ["id"],
+        "additionalProperties": False,
+    }
+    look = {"tool": {"name": "look_up", "arguments": {"id": "{{ args.id }}"}}, "args": args}
+    plan = {"pool": "small", "prompt": "x", "max_output_tokens": 9, "allowed": {"look": look}}
+    made = world({"plan": plan})
+    listed = {"tasks": [{"name": "look", "args": {"id": name}, "needs": []} for name in "ab"]}
+    made.run(lambda task: done(task, listed if task.call else {"found": task.tool.arguments["id"]}))  # type: ignore[union-attr]
+    assert [each["output"] for each in made.outcome("j").output] == [{"found": "a"}, {"found": "b"}]

@@ -36,6 +36,8 @@ def test_a_dozen_lines_make_a_pool(tmp_path):
         (GOOD.replace("base_url", "base_ulr"), "unknown field endpoints.here.base_ulr (did you mean 'base_url'?)"),
         (GOOD.replace("pools:", "poools:"), "unknown field poools (did you mean 'pools'?)"),
         (GOOD.replace("endpoint: here", "endpoint: there"), "names endpoint 'there', which is not there"),
+        (GOOD.replace("model: smol", "serves: embedings"), "pools.small.serves"),
+        (GOOD.replace("openai", "minilm"), "pools.small serves chat, and its endpoint 'here' has the adapter 'minilm'"),
         (GOOD.replace("public: false", "latency_ms: 5"), "latency_ms is for the adapter 'noop'"),
         (GOOD.replace("openai", "noop").replace("public: false", "latency_ms: 600001"), "less than or equal to 600000"),
         ("a: [", "is not YAML"),

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ class Producer:
         self.reports: list[Callable[..., Any]] = []
         self.refuses: KafkaError | None = None
         self.hangs = False
+        self.breaks: Callable[[], None] = lambda: None
+        """Called while a transaction ends."""
         self.offsets: Callable[[], None] = lambda: None
 
     def init_transactions(self, _timeout: float) -> None: ...
@@ -67,18 +70,21 @@ class Producer:
 
     def commit_transaction(self, _timeout: float) -> None:
         self.calls.append("commit")
+        self.breaks()
 
     def abort_transaction(self, _timeout: float) -> None:
         self.calls.append("abort")
+        self.breaks()
 
     def purge(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-def write(producer: Producer) -> None:
-    session = TransactionSession({"transactional.id": "t"}, track="state", make=lambda _: producer)
-    session.open()
+def write(producer: Producer, session: TransactionSession | None = None) -> None:
+    if session is None:
+        session = TransactionSession({"transactional.id": "t"}, track="state", make=lambda _: producer)
+        session.open()
     metadata = b"CGMDv2:" + struct.pack("<i", 1)
     session.write([Record("state", b"k", b"v", 0)], offsets={("jobs", 0): 1}, group=lambda: metadata)
 
@@ -124,3 +130,30 @@ def test_refused_offsets_end_the_wait_for_records_that_are_not_sent_any_more() -
         write(producer)
     assert time.monotonic() - began < 2
     assert producer.calls == ["begin", "offsets", "abort"]
+
+
+@pytest.mark.parametrize("ending", ["commit", "abort"])
+@pytest.mark.parametrize("breaks", [True, False])
+def test_a_connection_that_broke_while_a_transaction_ended_makes_a_new_producer_for_the_next(
+    ending: str, breaks: bool
+) -> None:
+    """The request that was under way may arrive late, and would end the next transaction of the same producer."""
+    made: list[Producer] = []
+
+    def make(config: dict[str, Any]) -> Producer:
+        made.append(Producer())
+        if breaks and len(made) == 1:
+            made[0].breaks = lambda: config["error_cb"](KafkaError(KafkaError._TRANSPORT, "broken"))
+        if ending == "abort" and len(made) == 1:
+            made[0].offsets = refuse_offsets
+        return made[-1]
+
+    session = TransactionSession({"transactional.id": "t"}, track="state", make=make)
+    session.open()
+    with pytest.raises(CommitFailed) if ending == "abort" else nullcontext():
+        write(made[0], session)
+    made[0].offsets = lambda: None
+    write(made[-1], session)
+    assert [producer.calls[-3:] for producer in made] == (
+        [["begin", "offsets", ending], ["begin", "offsets", "commit"]] if breaks else [["begin", "offsets", "commit"]]
+    )

@@ -50,6 +50,7 @@ def make_runner(
     inline_bytes=262_144,
     key=None,
     price=PRICE,
+    model="m",
     refuses_confidential=False,
     **endpoint,
 ):
@@ -57,7 +58,7 @@ def make_runner(
     adapter = open_adapter(AdapterConfig("here", config, key))
     runner = AttemptRunner(
         pool_name="p",
-        pool=Pool(endpoint="here", model="m", price=price),
+        pool=Pool(endpoint="here", model=model, price=price),
         adapter=adapter,
         worker="w",
         is_cancelled=cancelled.__contains__,

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from headrace.schemas.calls import MAX_WRONG_ANSWER
 from headrace.schemas.codec import decode, encode
 from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import Lane, LlmCall, ObjectRef, Result, Sensitivity, Task, ToolCall, Usage
@@ -249,6 +250,14 @@ def test_an_answer_that_breaks_its_schema_is_paid_and_says_where(attempt, script
     assert len(result.failure.message) < 500
     assert result.output is None
     assert result.cost_microusd > 0
+    assert bool(result.wrong_answer) == (kind is ErrorKind.MALFORMED_OUTPUT)
+
+
+def test_a_wrong_answer_travels_cut(attempt):
+    result, _, _ = attempt(
+        json.dumps({"rules": [{"answer": "no JSON " * 1_000}]}), make_task(call={"output_schema": SCHEMA})
+    )
+    assert result.wrong_answer == ("no JSON " * 1_000)[:MAX_WRONG_ANSWER]
 
 
 def test_a_schema_that_refers_to_the_network_is_refused_without_asking_the_network(attempt):

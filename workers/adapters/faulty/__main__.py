@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headrace.schemas.errors import ConfigError
 from headrace.workers.adapters.faulty.provider import ScriptedProvider
+from headrace.workers.adapters.faulty.recorded import read_recordings
 from headrace.workers.adapters.faulty.script import Script, parse_script
 from headrace.workers.adapters.faulty.server import serve
 
@@ -22,11 +23,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: the system chooses; the address is printed")
     parser.add_argument("--script", type=Path, help="YAML; without it every call is echoed at once")
+    parser.add_argument(
+        "--recorded", type=Path, help="JSON Lines (.gz) of real models' answers, in place of the script's"
+    )
     parser.add_argument("--keep-bodies", action="store_true", help="keep request bodies in GET /log")
     options = parser.parse_args(argv)
     try:
         script = _read(options.script)
-        provider = ScriptedProvider(script, now_s=time.monotonic, keep_bodies=options.keep_bodies)
+        recorded = read_recordings(options.recorded) if options.recorded else None
+        provider = ScriptedProvider(script, now_s=time.monotonic, keep_bodies=options.keep_bodies, recorded=recorded)
         asyncio.run(_serve(provider, options.host, options.port))
     except ConfigError as error:
         print(f"error: {error.message}", file=sys.stderr)

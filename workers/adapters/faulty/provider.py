@@ -3,63 +3,32 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from hashlib import sha256
-from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from headrace.schemas.errors import ConfigError
-from headrace.schemas.schema_sample import json_for
-from headrace.workers.adapters.faulty.script import Fault, Rule, Script, parse_script
+from headrace.workers.adapters.faulty.recorded import Recordings
+from headrace.workers.adapters.faulty.replies import (
+    Call,
+    Reply,
+    Said,
+    answered,
+    content_of,
+    embedded,
+    error,
+    json_reply,
+    text_of,
+    uses_of,
+    wants_json,
+)
+from headrace.workers.adapters.faulty.script import Fault, Script, parse_script
 
 LOG_LINES = 200_000
-TOKEN_CHARS = 4
 CALLER_HEADER = "x-caller"
 """Who calls, for the log: an endpoint's ``headers`` in the pools file can name the worker."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One line of the log."""
-
-    at_s: float
-    """When it came in, in seconds since the script was loaded."""
-    key: str
-    model: str
-    fault: str
-    status: int
-    delay_s: float
-    prompt_chars: int
-    caller: str = ""
-    input_tokens: int = 0
-    """What is billed for the prompt: nothing where an error is answered."""
-    output_tokens: int = 0
-    """What is billed for the answer."""
-    ended_s: float | None = None
-    """When it was answered, or its caller left; None while it is in flight."""
-    left: bool = False
-    """Whether its caller went away before the answer."""
-    body: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What goes back, and how."""
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
-    delay_s: float = 0.0
-    manner: Literal["whole", "reset", "half"] = "whole"
-    """``reset``: the connection is cut before a byte; ``half``: in the middle of the body."""
-    billed: tuple[int, int] = (0, 0)
-    """Tokens of the prompt and of the answer."""
-    call: Call | None = None
-    """Its line in the log."""
 
 
 class ScriptedProvider:
@@ -69,9 +38,19 @@ class ScriptedProvider:
         script: what to do.
         now_s: a clock that only goes forward.
         keep_bodies: keep each request's body in the log, for tests of what was sent.
+        recorded: answers of real models, in place of the script's; its faults and latencies stay. A prompt that has
+            none is a 404.
     """
 
-    def __init__(self, script: Script, *, now_s: Callable[[], float], keep_bodies: bool = False) -> None:
+    def __init__(
+        self,
+        script: Script,
+        *,
+        now_s: Callable[[], float],
+        keep_bodies: bool = False,
+        recorded: Recordings | None = None,
+    ) -> None:
+        self._recorded = recorded
         self._now_s = now_s
         self._keep_bodies = keep_bodies
         self.calls: deque[Call] = deque(maxlen=LOG_LINES)
@@ -94,29 +73,32 @@ class ScriptedProvider:
         match method, path.partition("?")[0].removeprefix("/v1"):
             case "POST", "/chat/completions":
                 return self._complete(headers, body)
+            case "POST", "/embeddings":
+                return self._embed(headers, body)
             case "GET", "/models":
-                listed = [{"id": name, "object": "model", "owned_by": "headrace"} for name in self._script.models]
-                return _json(200, {"object": "list", "data": listed})
+                names = self._script.models if self._recorded is None else self._recorded.models
+                listed = [{"id": name, "object": "model", "owned_by": "headrace"} for name in names]
+                return json_reply(200, {"object": "list", "data": listed})
             case "GET", "/health":
-                return _json(200, {"status": "ok"})
+                return json_reply(200, {"status": "ok"})
             case "GET", "/log":
-                return _json(200, [_line(call) for call in self.calls])
+                return json_reply(200, [_line(call) for call in self.calls])
             case "DELETE", "/log":
                 self.calls.clear()
-                return _json(200, {})
+                return json_reply(200, {})
             case "GET", "/stats":
-                return _json(200, self._stats())
+                return json_reply(200, self._stats())
             case "POST", "/script":
                 return self._change(body)
             case _:
-                return _error(404, type="invalid_request_error", code="not_found", message="no such path")
+                return error(404, type="invalid_request_error", code="not_found", message="no such path")
 
     def _change(self, body: bytes) -> Reply:
         try:
             self.load(parse_script(body))
-        except ConfigError as error:
-            return _error(400, type="invalid_request_error", code=None, message=error.message)
-        return _json(200, {})
+        except ConfigError as wrong:
+            return error(400, type="invalid_request_error", code=None, message=wrong.message)
+        return json_reply(200, {})
 
     def _stats(self) -> dict[str, Any]:
         keys = [call.key for call in self.calls if call.key]
@@ -136,13 +118,32 @@ class ScriptedProvider:
     def _complete(self, headers: Mapping[str, str], raw: bytes) -> Reply:
         try:
             body = json.loads(raw)
-            prompt = "\n".join(str(message["content"]) for message in body["messages"])
+            prompt = "\n".join(content_of(message) for message in body["messages"])
         except (ValueError, KeyError, TypeError):
-            return _error(400, type="invalid_request_error", code=None, message="no chat completion request")
+            return error(400, type="invalid_request_error", code=None, message="no chat completion request")
+        return self._answer(headers, raw, body, prompt)
+
+    def _embed(self, headers: Mapping[str, str], raw: bytes) -> Reply:
+        try:
+            body = json.loads(raw)
+            texts = [body["input"]] if isinstance(body["input"], str) else [str(text) for text in body["input"]]
+        except (ValueError, KeyError, TypeError):
+            return error(400, type="invalid_request_error", code=None, message="no request for embeddings")
+        return self._answer(headers, raw, body, "\n".join(texts), texts)
+
+    def _answer(
+        self,
+        headers: Mapping[str, str],
+        raw: bytes,
+        body: dict[str, Any],
+        prompt: str,
+        texts: Sequence[str] | None = None,
+    ) -> Reply:
+        """Answer one call, for a completion, or for embeddings of texts."""
         key = headers.get("idempotency-key", "")
         if self._script.honour_keys and key in self._answered:
             return self._answered[key]
-        fault, reply = self._play(key or sha256(raw).hexdigest(), body, prompt)
+        fault, reply = self._play(key or sha256(raw).hexdigest(), body, prompt, texts)
         call = Call(
             at_s=self._elapsed_s(),
             key=key,
@@ -161,7 +162,9 @@ class ScriptedProvider:
             self._answered[key] = reply
         return replace(reply, call=call)
 
-    def _play(self, key: str, body: dict[str, Any], prompt: str) -> tuple[Fault | None, Reply]:
+    def _play(
+        self, key: str, body: dict[str, Any], prompt: str, texts: Sequence[str] | None
+    ) -> tuple[Fault | None, Reply]:
         """Draw this call's fate: always the same number of draws in the same order."""
         script = self._script
         random = script.draws(key)
@@ -176,95 +179,20 @@ class ScriptedProvider:
             calls = self._calls_of_task[task]
             if fault is None and candidate.applies(call_of_task=calls, elapsed_s=elapsed_s, draw=draw):
                 fault = candidate
-        text = _text(rule, found.groups() if found else (), body, random)
-        reply = _reply(fault, text, body, prompt, delay_s)
-        if rule.confidence is not None and fault is None and body.get("logprobs"):
-            reply = replace(reply, body=_with_logprobs(reply.body, rule.confidence))
-        return fault, reply
-
-
-def _with_logprobs(answer: bytes, confidence: float) -> bytes:
-    """Return a completion whose tokens all have the same probability."""
-    body = json.loads(answer)
-    token = {"token": "x", "logprob": math.log(confidence), "bytes": None, "top_logprobs": []}
-    body["choices"][0]["logprobs"] = {"content": [token] * body["usage"]["completion_tokens"]}
-    return json.dumps(body).encode()
-
-
-def _text(rule: Rule, groups: tuple[str | None, ...], body: dict[str, Any], random: Random) -> str:
-    last = str(body["messages"][-1]["content"]) if body["messages"] else ""
-    if rule.json_answer is not None:
-        return json.dumps(rule.json_answer)
-    if rule.answer is not None:
-        text = rule.answer.replace("{last}", last).replace("{model}", str(body.get("model", "")))
-        for number, group in enumerate(groups, start=1):
-            text = text.replace(f"{{{number}}}", group or "")
-        return text
-    wanted = body.get("response_format")
-    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
-        return json.dumps(json_for(wanted.get("json_schema", {}).get("schema"), random))
-    return last
-
-
-def _reply(fault: Fault | None, text: str, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
-    if fault is None:
-        return _completion(text, "stop", body, prompt, delay_s)
-    match fault.kind:
-        case "truncated":
-            return _completion(text[: max(1, len(text) // 2)], "length", body, prompt, delay_s)
-        case "malformed":
-            return _completion('{"unexpected": ', "stop", body, prompt, delay_s)
-        case "content_filter":
-            return _completion("", "content_filter", body, prompt, delay_s)
-        case "stall":
-            return _completion(text, "stop", body, prompt, delay_s + fault.stall_s)
-        case "garbage":
-            return Reply(200, b"\x00\xffthis is no JSON{", delay_s=delay_s)
-        case "wrong_content_type":
-            return Reply(200, b"<html><body>Welcome</body></html>", content_type="text/html", delay_s=delay_s)
-        case "reset":
-            return Reply(0, b"", delay_s=delay_s, manner="reset")
-        case "half":
-            whole = _completion(text, "stop", body, prompt, delay_s)
-            return replace(whole, manner="half")
-        case "rate_limited" | "overloaded" | "server_error" | "error":
-            return _scripted_error(fault, delay_s)
-
-
-def _scripted_error(fault: Fault, delay_s: float) -> Reply:
-    usual = {
-        "rate_limited": (429, "rate_limit_exceeded"),
-        "overloaded": (503, "server_overloaded"),
-        "server_error": (500, "server_error"),
-        "error": (400, "invalid_request_error"),
-    }
-    status, type_ = usual[fault.kind]
-    headers = dict(fault.headers)
-    if fault.retry_after is not None:
-        headers["retry-after"] = fault.retry_after
-    reply = _error(fault.status or status, type=fault.type or type_, code=fault.code, message=fault.message)
-    return Reply(reply.status, reply.body, tuple(headers.items()), delay_s=delay_s)
-
-
-def _completion(text: str, finish: str, body: dict[str, Any], prompt: str, delay_s: float) -> Reply:
-    tokens = {"prompt_tokens": len(prompt) // TOKEN_CHARS + 1, "completion_tokens": len(text) // TOKEN_CHARS + 1}
-    answer = {
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion",
-        "model": body.get("model") or "scripted",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-        "usage": {**tokens, "total_tokens": sum(tokens.values())},
-    }
-    billed = tokens["prompt_tokens"], tokens["completion_tokens"]
-    return Reply(200, json.dumps(answer).encode(), delay_s=delay_s, billed=billed)
-
-
-def _error(status: int, *, type: str, code: str | None, message: str) -> Reply:
-    return _json(status, {"error": {"message": message, "type": type, "param": None, "code": code}})
-
-
-def _json(status: int, content: Any) -> Reply:
-    return Reply(status, json.dumps(content).encode())
+        groups = found.groups() if found else ()
+        if texts is not None:
+            return fault, embedded(fault, texts, body, delay_s)
+        if self._recorded is None:
+            said = Said(
+                text_of(rule, groups, body, random),
+                confidence=rule.confidence,
+                tool_calls=uses_of(rule, groups, body),
+            )
+            return fault, answered(fault, said, body, prompt, delay_s)
+        found_answer = self._recorded.find(str(body.get("model", "")), prompt, wants_json=wants_json(body))
+        if isinstance(found_answer, str):
+            return None, error(404, type="invalid_request_error", code="not_recorded", message=found_answer)
+        return fault, answered(fault, found_answer, body, prompt, delay_s)
 
 
 def _line(call: Call) -> dict[str, Any]:

@@ -98,6 +98,15 @@ class Fault(_Closed):
         return draw < self.probability
 
 
+class ScriptedUse(_Closed):
+    """A call of a tool that an answer asks for."""
+
+    name: str
+    """The tool."""
+    arguments: Any = Field(default_factory=dict)
+    """Its arguments: a text as it is, anything else as JSON; ``{last}`` and ``{1}`` as in an answer."""
+
+
 class Rule(_Closed):
     """What to answer to prompts that match. The first rule that matches counts."""
 
@@ -107,6 +116,8 @@ class Rule(_Closed):
     """The text; ``{last}`` is the last message, ``{model}`` the model, ``{1}`` the first group of the match."""
     json_answer: Any = None
     """A JSON answer, as it stands."""
+    tool_calls: tuple[ScriptedUse, ...] = ()
+    """Calls of tools that the answer asks for, where the request offers tools and lets them be called."""
     confidence: float | None = Field(default=None, gt=0, le=1)
     """How sure the model says to be, where a request asks for log-probabilities; missing: it says nothing."""
     faults: tuple[Fault, ...] = ()

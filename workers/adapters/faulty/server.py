@@ -9,7 +9,8 @@ from typing import Any
 
 import h11
 
-from headrace.workers.adapters.faulty.provider import Reply, ScriptedProvider
+from headrace.workers.adapters.faulty.provider import ScriptedProvider
+from headrace.workers.adapters.faulty.replies import Reply
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 

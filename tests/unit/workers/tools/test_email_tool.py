@@ -9,9 +9,9 @@ import time
 import pytest
 from pydantic import ValidationError
 
+from headrace.examples.mail_server import MailServer
 from headrace.schemas.errors import AdapterError, ConfigError, ErrorKind
 from headrace.workers.core.letters import message_id_of
-from tests.smtp import MailServer
 from tests.tls import certificate_for
 from tests.unit.workers.tools.kit import config_of, opened
 

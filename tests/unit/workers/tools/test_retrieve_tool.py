@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from headrace.schemas.errors import AdapterError, ConfigError, DependencyUnavailable, ErrorKind
 from headrace.schemas.pools import Endpoint
+from headrace.workers.adapters.hashed_words import HashedWords, features_of
 from headrace.workers.core.chunks import chunks_of
-from headrace.workers.core.hashed_words import HashedWords, features_of
 from tests.unit.workers.tools.kit import call, opened
 from tests.unit.workers.tools.web import served
 

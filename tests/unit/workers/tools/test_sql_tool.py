@@ -7,6 +7,7 @@ import sqlite3
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from headrace.schemas.errors import AdapterError, ConfigError, ErrorKind
 from tests.unit.workers.tools.kit import call, opened
@@ -49,6 +50,17 @@ def rows_of(path, query):
         return connection.execute(query).fetchall()
     finally:
         connection.close()
+
+
+def test_what_runs_is_logged_where_asked_for_and_what_is_refused_did_not_run(shop):
+    with capture_logs() as logs:
+        ask(shop, "SELECT id FROM orders WHERE customer = ?", ["Ann"], log_statements=True)
+        refused(shop, "SELECT nothing FROM orders", log_statements=True)
+        refused(shop, "DELETE FROM orders", log_statements=True)
+        ask(shop, "SELECT 1")
+    assert [(line["event"], line["statement"]) for line in logs] == [
+        ("statement.ran", "SELECT id FROM orders WHERE customer = 'Ann'")
+    ]
 
 
 def test_rows_come_with_their_columns_and_as_json(shop):

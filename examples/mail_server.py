@@ -1,4 +1,4 @@
-"""A small real mail server (RFC 5321) for tests: it keeps what it takes, and fails where it is told to."""
+"""A small real mail server (RFC 5321), for examples and tests: it keeps what it takes, and fails where it is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import threading
 import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from io import BufferedIOBase
+from typing import Self
+
+SILENCE_S = 30.0
 
 
 class MailServer:
@@ -17,9 +21,12 @@ class MailServer:
     Args:
         tls: where given, STARTTLS is offered.
         login: user and password that it asks for.
+        port: 0 takes a free one.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, port: int = 0):
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, login: tuple[str, str] | None = None, port: int = 0
+    ) -> None:
         self.tls, self.login, self.port = tls, login, port
         self.letters: list[EmailMessage] = []
         """What was taken."""
@@ -35,11 +42,11 @@ class MailServer:
         self.connections = 0
         self._server: socketserver.ThreadingTCPServer | None = None
 
-    def start(self):
+    def start(self) -> Self:
         mail = self
 
         class Handler(socketserver.StreamRequestHandler):
-            def handle(self):
+            def handle(self) -> None:
                 mail.connections += 1
                 conversation = _Conversation(mail, self)
                 try:
@@ -56,16 +63,16 @@ class MailServer:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
-    def stop(self):
+    def stop(self) -> None:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -74,12 +81,14 @@ class _Dropped(OSError):
 
 
 class _Conversation:
-    def __init__(self, mail, handler):
-        self.mail, self.handler = mail, handler
-        self.reader, self.sock = handler.rfile, handler.connection
-        self.sender, self.recipients = "", []
+    def __init__(self, mail: MailServer, handler: socketserver.StreamRequestHandler) -> None:
+        self.mail = mail
+        self.reader: BufferedIOBase = handler.rfile
+        self.sock = handler.connection
+        self.sender = ""
+        self.recipients: list[str] = []
 
-    def run(self):
+    def run(self) -> None:
         self.say("CONNECT", b"220 mail.test ready")
         while line := self.reader.readline(8_192):
             text = line.decode("latin-1").strip()
@@ -90,15 +99,16 @@ class _Conversation:
                 return
             getattr(self, f"on_{word.lower()}", self.on_unknown)(text)
 
-    def say(self, command, usual):
+    def say(self, command: str, usual: bytes) -> bool:
+        """Reply; return whether it was the usual reply."""
         if command in self.mail.drop_at:
             raise _Dropped
         if command in self.mail.silent_at:
-            time.sleep(30)
+            time.sleep(SILENCE_S)
         self.sock.sendall(self.mail.replies.get(command, usual) + b"\r\n")
         return command not in self.mail.replies
 
-    def on_ehlo(self, text):
+    def on_ehlo(self, _: str) -> None:
         offers = [b"mail.test", b"8BITMIME"]
         if self.mail.tls is not None and not isinstance(self.sock, ssl.SSLSocket):
             offers.append(b"STARTTLS")
@@ -107,27 +117,29 @@ class _Conversation:
         lines = [b"250-" + offer for offer in offers[:-1]] + [b"250 " + offers[-1]]
         self.say("EHLO", b"\r\n".join(lines))
 
-    def on_starttls(self, text):
+    def on_starttls(self, _: str) -> None:
+        assert self.mail.tls is not None
         self.say("STARTTLS", b"220 go on")
-        self.sock = self.mail.tls.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
-        self.sock.do_handshake()
-        self.reader = self.sock.makefile("rb")
+        secured = self.mail.tls.wrap_socket(self.sock, server_side=True, do_handshake_on_connect=False)
+        self.sock = secured
+        secured.do_handshake()
+        self.reader = secured.makefile("rb")
 
-    def on_auth(self, text):
+    def on_auth(self, text: str) -> None:
         _, user, password = base64.b64decode(text.split(" ")[2]).decode().split("\0")
         right = (user, password) == self.mail.login
         self.say("AUTH", b"235 welcome" if right else b"535 no")
 
-    def on_mail(self, text):
+    def on_mail(self, text: str) -> None:
         self.sender, self.recipients = text.partition("<")[2].partition(">")[0], []
         self.say("MAIL", b"250 fine")
 
-    def on_rcpt(self, text):
+    def on_rcpt(self, text: str) -> None:
         one = text.partition("<")[2].partition(">")[0]
         if self.say(f"RCPT {one}" if f"RCPT {one}" in self.mail.replies else "RCPT", b"250 fine"):
             self.recipients.append(one)
 
-    def on_data(self, text):
+    def on_data(self, _: str) -> None:
         if not self.say("DATA", b"354 go on"):
             return
         lines = []
@@ -140,8 +152,8 @@ class _Conversation:
             self.mail.envelopes.append((self.sender, self.recipients))
         self.say("CONTENT", b"250 taken")
 
-    def on_rset(self, text):
+    def on_rset(self, _: str) -> None:
         self.say("RSET", b"250 fine")
 
-    def on_unknown(self, text):
+    def on_unknown(self, _: str) -> None:
         self.say("UNKNOWN", b"502 not known")

@@ -1,7 +1,8 @@
 """Embeddings without a model: a text is the words that it has, and what its words are made of, hashed into a vector.
 
 Rare words weigh more (inverse document frequency), and parts of words let ``deliveries`` find ``delivery``. It knows no
-synonyms; where those matter, an embedding endpoint does. Pure, and the same on every machine.
+synonyms; where those matter, an embedding model does. Pure, and the same on every machine. For the tool `retrieve`
+without an endpoint, and for what answers without a model: `noop`, the scripted provider.
 
 Source: Weinberger et al., "Feature Hashing for Large Scale Multitask Learning" (2009).
 """
@@ -10,9 +11,12 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from zlib import crc32
+
+from headrace.schemas.vectors import Vector
 
 DIMENSIONS = 2_048
 PART_WEIGHT = 0.25
@@ -70,3 +74,11 @@ class HashedWords:
 
     def _weight(self, documents: int) -> float:
         return 1.0 + math.log((1 + self._documents) / (1 + documents))
+
+
+def hashed_vector(text: str) -> Vector:
+    """Return a text's vector where no other texts are known, so that all words weigh the same."""
+    values = array("f", bytes(4 * DIMENSIONS))
+    for place, value in HashedWords(()).vector(features_of(text)).items():
+        values[place] = value
+    return values

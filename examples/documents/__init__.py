@@ -1,0 +1,1 @@
+"""Agents with scoped tools over a document server of a hundred tools."""
