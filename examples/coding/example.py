@@ -81,7 +81,9 @@ def _show_refused(stage: Stage, outcomes: dict[str, Outcome]) -> None:
 
 def _show_trials(stage: Stage, outcomes: dict[str, Outcome]) -> None:
     idle, endless, network = (outcomes[name].output or {} for name in ("idle", "endless", "network"))
-    stage.expect("without a change the tests do not hold", idle.get("broken"), f"{len(idle.get('broken', []))} broken")
+    stage.expect(
+        "without a change the tests do not hold", bool(idle.get("broken")), f"{len(idle.get('broken', []))} broken"
+    )
     stage.expect("code that does not end is stopped", "stopped" in endless.get("log", ""), endless.get("log"))
     refused = "socket" in network.get("log", "") and not network.get("passed")
     stage.expect("code that asks the network gets none", refused, network.get("log", "")[-300:])
