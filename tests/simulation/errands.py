@@ -6,11 +6,13 @@ from random import Random
 from typing import Any
 
 from tests.patterns import COUNT
-from tests.simulation.deployment import BOOK, LOOK, ORDER, UNDO
+from tests.simulation.deployment import BOOK, HOUSE, LOOK, OPEN, ORDER, UNDO
 
 Steps = dict[str, Any]
 SOURCE = "{{ input.items }}"
 TEXT = "{{ job.id }} asks for it"
+MAX_TURNS, MAX_CALLS = 4, 2
+"""Of an agent; some have fewer turns."""
 
 
 def with_errand(draws: Random, workflow: dict[str, Any]) -> dict[str, Any]:
@@ -67,5 +69,18 @@ def _saga(draws: Random) -> Steps:
     return {"saga": {"saga": entries, "retry": _retry(draws)}}
 
 
-ERRANDS = (_tool, _tool_for_each, _split, _saga, _saga, _saga)
+def _agent(draws: Random) -> Steps:
+    """Return an agent that may call some of the tools; the provider asks for others too."""
+    agent = {
+        "pool": draws.choice((OPEN, HOUSE)),
+        "prompt": TEXT,
+        "max_output_tokens": 8,
+        "tools": draws.choice(([LOOK], [LOOK, BOOK], [ORDER, BOOK])),
+        "max_turns": draws.choice((2, 3, MAX_TURNS)),
+        "max_calls": MAX_CALLS,
+    }
+    return {"agent": {"agent": agent, "retry": _retry(draws)}}
+
+
+ERRANDS = (_tool, _tool_for_each, _split, _agent, _agent, _saga, _saga, _saga)
 """What may be drawn; sagas oftener, since only some of them fail."""
