@@ -74,6 +74,8 @@ class News:
     subject: str
     """What tells it from others of its kind in the step: a replay gives the same."""
     data: dict[str, Any]
+    keep: str = ""
+    """The branch that the job's session is to keep."""
 
 
 @dataclass(frozen=True, slots=True)
