@@ -27,6 +27,7 @@ from benchmarks import (
     semantic,
     size,
     slow_calls,
+    steps,
     takeover,
 )
 from benchmarks.report import Report
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[bool], Report]] = {
     "slow-calls": slow_calls.run,
     "jobs": jobs.run,
     "decisions": decisions.run,
+    "steps": steps.run,
     "semantic": semantic.run,
     "idle": idle.run,
     "fairness": fairness.run,

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
+from benchmarks.fakes import Message, Waiting
 from benchmarks.payload import PAYLOAD
 from headrace.runtime.health import Heartbeats
 from headrace.runtime.telemetry import new_traceparent
@@ -91,7 +92,7 @@ class _Alone:
         self._producer.stop.set()
         self._sender.close(1.0)
 
-    async def answer(self, messages: list[_Message]) -> dict[str, float]:
+    async def answer(self, messages: list[Message]) -> dict[str, float]:
         for start in range(0, len(messages), WAVE):
             self._consumer.waiting = wave = messages[start : start + WAVE]
             expected = self._sender._unsettled + len(wave)
@@ -114,7 +115,7 @@ class _Alone:
         self._spent[phase] = self._spent.get(phase, 0.0) + time.process_time() - began
 
 
-def _messages(tasks: int) -> list[_Message]:
+def _messages(tasks: int) -> list[Message]:
     """Return tasks as the orchestrator writes them (`decisions` fans out the same)."""
     topic, trace = TOPICS.tasks(POOL, Lane.BATCH), (TRACE_HEADERS[0], new_traceparent().encode())
     made = []
@@ -129,45 +130,13 @@ def _messages(tasks: int) -> list[_Message]:
         )  # fmt: skip
         ids = [("x-job-id", JOB.encode()), ("x-task-id", task_id.encode()), ("x-attempt", b"1")]
         headers = [*schema_headers(Task), *ids, ("x-reply-partition", b"%d" % task.reply_partition), trace]
-        made.append(_Message(topic, number % PARTITIONS, number // PARTITIONS, encode(task), headers))
+        made.append(Message(topic, number % PARTITIONS, number // PARTITIONS, encode(task), headers))
     return made
 
 
-class _Message(NamedTuple):
-    """What a consumer or a producer hands out, as far as it is looked at."""
-
-    topic_: str
-    partition_: int
-    offset_: int
-    value_: bytes
-    headers_: list[tuple[str, bytes]]
-
-    def error(self) -> None:
-        return None
-
-    def partition(self) -> int:
-        return self.partition_
-
-    def offset(self) -> int:
-        return self.offset_
-
-    def value(self) -> bytes:
-        return self.value_
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return list(self.headers_)
-
-
-class _Consumer:
+class _Consumer(Waiting):
     def __init__(self, _config: Mapping[str, Any]) -> None:
-        self.waiting: list[_Message] = []
-
-    def poll(self, _timeout_s: float) -> _Message | None:
-        return self.waiting.pop(0) if self.waiting else None
-
-    def consume(self, count: int, _timeout_s: float) -> list[_Message]:
-        taken, self.waiting = self.waiting[:count], self.waiting[count:]
-        return taken
+        super().__init__()
 
     def position(self, _partitions: list[Any]) -> list[Any]:
         return []
@@ -181,7 +150,7 @@ class _Producer:
 
     def __init__(self, _config: Mapping[str, Any]) -> None:
         self.stop = Event()
-        self._due: list[tuple[Callable[[None, _Message], None], str, int]] = []
+        self._due: list[tuple[Callable[[None, Message], None], str, int]] = []
         self._offset = -1
 
     def produce(
@@ -195,7 +164,7 @@ class _Producer:
         due, self._due = self._due, []
         for told, topic, partition in due:
             self._offset += 1
-            told(None, _Message(topic, partition, self._offset, b"", []))
+            told(None, Message(topic, partition, self._offset, b"", []))
 
     def poll(self, _timeout_s: float) -> None:
         self.stop.wait()

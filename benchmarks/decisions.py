@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from benchmarks.attempts import answer
+from benchmarks.fakes import Message, Waiting
 from benchmarks.payload import PAYLOAD
 from benchmarks.report import Report, spread
 from headrace.orchestrator.core import machine
@@ -101,7 +102,7 @@ class Alone:
         slot = Slot("orchestrator-0")
         intake = make_intake(settings, None)
         self._decider = make_decider(settings, slot, intake=intake, encoder=encoder, working=self._working)
-        self._consumer, self._session = _Consumer(), _Session()
+        self._consumer, self._session = Waiting(), _Session()
         membership: Any = _Membership(self._consumer)
         assignment: Any = _Assignment()
         self._input = Input(membership, assignment=assignment, working=self._working, results=topics.results)
@@ -130,7 +131,7 @@ class Alone:
         job_id = document["job_id"]
         home = home_partition(job_id, len(self._working))
         value = json.dumps(document).encode()
-        self._consumer.waiting.append(_Message(self._topics.jobs, home, self._next(), job_id.encode(), value, []))
+        self._consumer.waiting.append(Message(self._topics.jobs, home, self._next(), value, [], job_id.encode()))
 
     def _next(self) -> int:
         self._offset += 1
@@ -169,7 +170,7 @@ class Alone:
         self._spent[phase] = self._spent.get(phase, 0.0) + time.process_time() - began
 
 
-def _answer(record: Record, results: str, offset: int) -> _Message:
+def _answer(record: Record, results: str, offset: int) -> Message:
     task = decode(Task, record.value)
     assert task.call is not None
     result = Result(
@@ -179,58 +180,11 @@ def _answer(record: Record, results: str, offset: int) -> _Message:
     )  # fmt: skip
     job_id = task.job_id.encode()
     ids = [("x-job-id", job_id), ("x-task-id", task.task_id.encode()), ("x-attempt", b"1")]
-    return _Message(results, task.reply_partition, offset, job_id, encode(result), [*schema_headers(Result), *ids])
-
-
-class _Message(NamedTuple):
-    """What a consumer hands out, as far as it is looked at."""
-
-    topic_: str
-    partition_: int
-    offset_: int
-    key_: bytes
-    value_: bytes
-    headers_: list[tuple[str, bytes]]
-
-    def error(self) -> None:
-        return None
-
-    def topic(self) -> str:
-        return self.topic_
-
-    def partition(self) -> int:
-        return self.partition_
-
-    def offset(self) -> int:
-        return self.offset_
-
-    def key(self) -> bytes:
-        return self.key_
-
-    def value(self) -> bytes:
-        return self.value_
-
-    def headers(self) -> list[tuple[str, bytes]]:
-        return list(self.headers_)
-
-    def timestamp(self) -> tuple[int, int]:
-        return 1, 0
-
-
-class _Consumer:
-    def __init__(self) -> None:
-        self.waiting: list[_Message] = []
-
-    def poll(self, _timeout_s: float) -> _Message | None:
-        return self.waiting.pop(0) if self.waiting else None
-
-    def consume(self, count: int, _timeout_s: float) -> list[_Message]:
-        taken, self.waiting = self.waiting[:count], self.waiting[count:]
-        return taken
+    return Message(results, task.reply_partition, offset, encode(result), [*schema_headers(Result), *ids], job_id)
 
 
 class _Membership:
-    def __init__(self, consumer: _Consumer) -> None:
+    def __init__(self, consumer: Waiting) -> None:
         self.consumer = consumer
 
 

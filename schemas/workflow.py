@@ -23,13 +23,24 @@ STEP_PATTERN = r"^[A-Za-z][A-Za-z0-9_]{0,63}$"
 MAX_STEPS = 200
 
 NOT_YET: dict[str, tuple[str, ...]] = {
-    "workflow": ("budget", "retention", "on_failure"),
-    "step": ("cache", "otherwise"),
-    "llm": ("cache", "cascade", "logprobs", "route", "tools"),
+    "workflow": ("retention", "on_failure"),
+    "step": ("cache",),
+    "llm": ("cache", "logprobs"),
     "branch": ("workflow",),
     "allowed": ("workflow",),
 }
 """Words of the language that a later Headrace will know, by where they stand: refused, but not as typing errors."""
+
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "workflow": {"budget": "it stands on the job"},
+    "step": {"otherwise": "it stands within route"},
+    "llm": {
+        "route": "it is a kind of step: write it in place of llm",
+        "cascade": "it is a kind of step: write it in place of llm",
+        "tools": "the kind of step that calls tools is agent",
+    },
+}
+"""Words of the language that were written in the wrong place, by where that is, and where they belong."""
 
 PATTERNS: tuple[str, ...] = ("route", "cascade", "vote", "refine", "plan", "agent", "saga")
 """Steps that decide as they go which calls they make."""

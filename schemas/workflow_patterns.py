@@ -35,6 +35,9 @@ class ClassifierSpec(LlmSpec):
     """Branches that it may name, each with what belongs there; its prompt knows them as ``labels``. Missing: all."""
     at_least: Share | None = None
     """Confidence below which its answer counts as unsure; it is not asked for where this is missing."""
+    remember_s: int | None = Field(default=None, ge=1, le=604_800)
+    """For how long a session keeps the branch that it named, in seconds: the step asks no more in the session's later
+    jobs. Missing: it is asked in each job."""
 
 
 class SemanticSpec(Closed):

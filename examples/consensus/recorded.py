@@ -12,7 +12,7 @@ VOTERS = ("llama-3.1-8b-instant", "gemini-1.5-flash", "gpt-4o-2024-05-13")
 JUDGE = "gemini-3.1-pro-preview"
 LATENCY_MS = {VOTERS[0]: 40.0, VOTERS[1]: 80.0, VOTERS[2]: 300.0, JUDGE: 200.0}
 """Of an answer, at the median. Written by us: the records do not tell."""
-EXPLANATION_MS = 1_500.0
+EXPLANATION_MS = 1_200.0
 EXPLAINED = "A scripted explanation: no model has read this reasoning."
 
 

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from headrace.orchestrator.core.context import prompt_upper_tokens
-from headrace.orchestrator.core.state import JobHeader, Owed, PoolSpent
+from headrace.orchestrator.core.owed import Owed
+from headrace.orchestrator.core.state import JobHeader, PoolSpent
 from headrace.schemas.messages import ChatMessage, Result
 from headrace.schemas.pools import Pool
 

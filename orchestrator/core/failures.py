@@ -10,12 +10,13 @@ from headrace.orchestrator.core.effects import Ignore, PublishControl, SetTaskAs
 from headrace.orchestrator.core.events import TaskLost
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.progress import advance, shortfall
 from headrace.orchestrator.core.repair import next_repair
 from headrace.orchestrator.core.retry import backoff_ms, policy_for
 from headrace.orchestrator.core.scripts.proceed import is_over, order_of
 from headrace.orchestrator.core.scripts.run import Failed
-from headrace.orchestrator.core.state import JobHeader, Owed, Phase, StepState, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import JobHeader, Phase, StepState, TaskRecord, TaskStatus
 from headrace.orchestrator.core.steps import RetryRules
 from headrace.orchestrator.core.task_calls import call_of, pool_of, retry_of, tool_of
 from headrace.orchestrator.core.turn import Turn

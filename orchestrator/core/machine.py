@@ -28,6 +28,7 @@ from headrace.orchestrator.core.events import (
     TimerFired,
 )
 from headrace.orchestrator.core.failures import fail_task, task_lost
+from headrace.orchestrator.core.kept_route import KeptRoute
 from headrace.orchestrator.core.kept_signal import KeptSignal
 from headrace.orchestrator.core.outcome import close_some, end_job
 from headrace.orchestrator.core.payloads import InputBroken, PayloadLost
@@ -238,6 +239,8 @@ def _timer_fired(turn: Turn, key: str) -> None:
             end_job(turn, JobStatus.EXPIRED, ErrorKind.DEADLINE_EXCEEDED, "the deadline passed")
         case KeptSignal():
             waited_long_enough(turn, record, key.rpartition("/")[2])
+        case KeptRoute():
+            turn.put(key, None)
         case Marker():
             _forget(turn, record)
         case _:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pydantic import BaseModel, ValidationError
 
 from headrace.schemas.errors import Problem
-from headrace.schemas.workflow import NOT_YET
+from headrace.schemas.workflow import ELSEWHERE, NOT_YET
 
 MAX_PROBLEMS = 200
 
@@ -106,6 +106,9 @@ def _owner(model: type[BaseModel], loc: list[str]) -> type[BaseModel]:
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:
-    if name in NOT_YET.get(_NAMES.get(model.__name__, ""), ()):
+    place = _NAMES.get(model.__name__, "")
+    if name in ELSEWHERE.get(place, {}):
+        return f"{name!r} does not stand here: {ELSEWHERE[place][name]}"
+    if name in NOT_YET.get(place, ()):
         return f"not yet: {name!r} is part of the language, but this Headrace does not run it"
     return f"unknown key {name[:80]!r}{suggestion(name, key_names(model))}"

@@ -7,6 +7,7 @@ from dataclasses import replace
 from headrace.orchestrator.core.aggregate import TreePlan
 from headrace.orchestrator.core.graph import Step, StepKind
 from headrace.orchestrator.core.outcome import end_job
+from headrace.orchestrator.core.scripts.kept_routes import kept_branch
 from headrace.orchestrator.core.scripts.proceed import proceed
 from headrace.orchestrator.core.scripts.run import Failed
 from headrace.orchestrator.core.state import Phase, StepState, StepStatus
@@ -101,7 +102,8 @@ def _start(turn: Turn, step: Step) -> None:
         turn.announce("step.skipped", step=step.name)
         return
     total = _total(turn, step)
-    turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms))
+    kept = kept_branch(turn, step)
+    turn.set_step(step.name, StepState(StepStatus.RUNNING, total=total, started_ms=turn.now_ms, remembered=kept))
     turn.announce("step.started", step=step.name, total=total)
     if step.wait is not None:
         begin(turn, step)

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from headrace.orchestrator.core.job_ending import Ending
+from headrace.orchestrator.core.kept_route import KeptRoute
 from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.record_types import check_types
 from headrace.orchestrator.core.repair import Repair
@@ -24,7 +26,6 @@ from headrace.orchestrator.core.state import (
     JobHeader,
     JobSpec,
     Marker,
-    Owed,
     Owner,
     Phase,
     PoolSpent,
@@ -83,6 +84,8 @@ def _plain(record: StateRecord) -> Any:
             return _signal_plain(record)
         case Session():
             return {"jobs": record.jobs}
+        case KeptRoute():
+            return {"to": record.to, "due": record.due_ms}
         case InputPart() | WorkflowRecord():
             return {"text": record.text}
         case Owner():
@@ -193,13 +196,15 @@ def decode_record(key: str, value: bytes) -> StateRecord:
 
 
 _JOB = JOB_ID.pattern
+_STEP = "[A-Za-z][A-Za-z0-9_]{0,63}"
 _KEYS = {
     "job": re.compile(f"job/{_JOB}"),
     "task": re.compile(f"task/{TASK_ID.pattern}"),
     "input": re.compile(f"input/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "items": re.compile(f"items/{_JOB}/(0|[1-9][0-9]{{0,5}})"),
     "session": re.compile(f"session/{_JOB}"),
-    "signal": re.compile(f"signal/{_JOB}/[A-Za-z][A-Za-z0-9_]{{0,63}}"),
+    "signal": re.compile(f"signal/{_JOB}/{_STEP}"),
+    "routed": re.compile(f"routed/{_JOB}/[a-z0-9][a-z0-9-]{{0,99}}/{_STEP}"),
     "marker": re.compile(f"marker/{_JOB}"),
     "workflow": re.compile("workflow/[0-9a-f]{64}"),
     "owner": re.compile(OWNER_KEY),
@@ -343,6 +348,7 @@ _decoders: dict[str, Any] = {
     "items": lambda plain: InputPart(plain["text"]),
     "session": lambda plain: Session(tuple(plain["jobs"])),
     "signal": _signal,
+    "routed": lambda plain: KeptRoute(plain["to"], plain["due"]),
     "marker": _marker,
     "workflow": lambda plain: WorkflowRecord(plain["text"]),
     "owner": lambda plain: Owner(plain["id"]),

@@ -10,8 +10,9 @@ from headrace.orchestrator.core.effects import Ignore, PublishControl
 from headrace.orchestrator.core.failures import attempt_failed, follow_up, with_owed
 from headrace.orchestrator.core.graph import Step
 from headrace.orchestrator.core.json_value import json_problem
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.scripts.proceed import is_over, order_of
-from headrace.orchestrator.core.state import Owed, Phase, TaskRecord, TaskStatus
+from headrace.orchestrator.core.state import Phase, TaskRecord, TaskStatus
 from headrace.orchestrator.core.task_calls import pool_of
 from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.core.turn import Turn

@@ -9,6 +9,7 @@ key                         record
 ``task/<job>/<step>/<i>``   `TaskRecord`: a live task, then the finished item, until the job is closed
 ``signal/<job>/<step>``     `KeptSignal`: what a step waits for, or came before it does
 ``session/<session>``       `Session`: its jobs that have steps in turn, while one of them runs
+``routed/<s>/<w>/<step>``    `KeptRoute`: the branch that a session keeps for a step of a workflow
 ``marker/<job>``            `Marker`: how the job ended, until its id may be used again
 ``workflow/<sha256>``       `WorkflowRecord`: the canonical text that jobs run from
 ``owner``                   `Owner`: the transactional id that wrote here last (shell)
@@ -24,7 +25,9 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.orchestrator.core.job_ending import Ending
+from headrace.orchestrator.core.kept_route import KeptRoute
 from headrace.orchestrator.core.kept_signal import KeptSignal
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.parent import Parent
 from headrace.orchestrator.core.repair import Repair
 from headrace.orchestrator.core.session_record import Session
@@ -83,6 +86,8 @@ class StepState:
     """Its condition did not hold."""
     repaired: int = 0
     """Attempts that went out with a wrong answer shown."""
+    remembered: str | None = None
+    """The branch that its session kept when it began, whatever becomes of that since: a route is walked again."""
 
     @property
     def ended(self) -> int:
@@ -106,6 +111,7 @@ class StepState:
             self.finished_ms,
             self.skipped,
             self.repaired,
+            self.remembered,
         )
 
 
@@ -133,16 +139,6 @@ class PoolSpent:
     """What attempts took above what was set aside for them."""
     duplicated: int = 0
     """Attempts made because an earlier one was interrupted or lost."""
-
-
-@value_object(frozen=True, slots=True)
-class Owed:
-    """An attempt of unknown fate whose result may still come: what it is booked at until then."""
-
-    attempt: int
-    pool: str
-    tokens: int = 0
-    cost_microusd: int = 0
 
 
 @value_object(frozen=True, slots=True)
@@ -344,7 +340,9 @@ class Cursor:
     offset: int
 
 
-StateRecord = JobHeader | InputPart | TaskRecord | KeptSignal | Session | Marker | WorkflowRecord | Owner | Cursor
+StateRecord = (
+    JobHeader | InputPart | TaskRecord | KeptSignal | Session | KeptRoute | Marker | WorkflowRecord | Owner | Cursor
+)
 
 
 def job_key(job_id: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.examples.conftest import Ran
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(180)]  # 13 s alone, 20 s beside others.
 
 
 def test_an_early_quorum_cancels_the_rest_and_reports_the_saving(ran: Ran) -> None:

@@ -67,6 +67,20 @@ class Watched(World):
         return decision
 
 
+def conversation(seed: int, share: float, order: int, *, forgetful: bool = False) -> Watched:
+    """Play turns of a session whose classifiers are remembered for less than all of them take."""
+    spec, world = workflow(seed), Watched()
+    for step in spec["steps"].values():
+        step.get("route", {}).get("classifier", {})["remember_s"] = 1
+    world.forgetful = forgetful
+    for turn in range(3):
+        world.submit(f"s::{turn}", spec, {"items": ["a"] * (seed % 5)})
+        world.submit(f"s::{turn}b", spec, {"items": []})
+        world.run(answers(seed, share), shuffle=random.Random(order))
+        world.now_ms += 600
+    return world
+
+
 def run(seed: int, share: float, order: int, *, forgetful: bool = False, **fields: Any) -> Watched:
     world = Watched()
     world.forgetful = forgetful
@@ -100,6 +114,17 @@ def test_the_same_log_gives_the_same_effects_also_after_a_restart_at_any_moment(
     first, second = run(seed, share, order), run(seed, share, order, forgetful=True)
     assert first.effects == second.effects
     assert first.records == second.records
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, SHARES, st.integers(0, 5))
+def test_turns_that_remember_each_other_end_once_and_alike_after_a_restart(seed: int, share: float, order: int) -> None:
+    first, second = conversation(seed, share, order), conversation(seed, share, order, forgetful=True)
+    assert first.effects == second.effects
+    assert first.records == second.records
+    for job_id in [key.removeprefix("marker/") for key in first.records if key.startswith("marker/")]:
+        first.outcome(job_id)
+    assert {key.split("/")[0] for key in first.records} <= {"marker", "workflow", "routed"}
 
 
 @settings(max_examples=80, deadline=None)

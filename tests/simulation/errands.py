@@ -1,4 +1,4 @@
-"""Steps with tools: calls, sagas, agents; texts that are cut, lists that are put together. One errand a workflow."""
+"""Steps around the models: tools, sagas, texts that are cut, lists that are put together. One errand a workflow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tests.simulation.deployment import BOOK, HOUSE, LOOK, OPEN, ORDER, UNDO
 Steps = dict[str, Any]
 SOURCE = "{{ input.items }}"
 TEXT = "{{ job.id }} asks for it"
+MAX_TURNS, MAX_CALLS = 4, 2
+"""Of an agent; some have fewer turns."""
 
 
 def with_errand(draws: Random, workflow: dict[str, Any]) -> dict[str, Any]:
@@ -68,11 +70,17 @@ def _saga(draws: Random) -> Steps:
 
 
 def _agent(draws: Random) -> Steps:
-    step: Steps = {"pool": draws.choice((OPEN, HOUSE)), "prompt": TEXT, "max_output_tokens": 8}
-    step |= {"tools": [LOOK, BOOK, draws.choice((LOOK, ORDER))], "max_turns": draws.choice((2, 3, 5))}
-    step |= {"max_calls": draws.choice((1, 4)), "max_parallel": draws.choice((1, 3))}
-    return {"agent": {"agent": {**step, "tools": list(dict.fromkeys(step["tools"]))}, "retry": _retry(draws)}}
+    """Return an agent that may call some of the tools; the provider asks for others too."""
+    agent = {
+        "pool": draws.choice((OPEN, HOUSE)),
+        "prompt": TEXT,
+        "max_output_tokens": 8,
+        "tools": draws.choice(([LOOK], [LOOK, BOOK], [ORDER, BOOK])),
+        "max_turns": draws.choice((2, 3, MAX_TURNS)),
+        "max_calls": MAX_CALLS,
+    }
+    return {"agent": {"agent": agent, "retry": _retry(draws)}}
 
 
-ERRANDS = (_tool, _tool_for_each, _split, _saga, _saga, _saga, _agent)
+ERRANDS = (_tool, _tool_for_each, _split, _agent, _agent, _saga, _saga, _saga)
 """What may be drawn; sagas oftener, since only some of them fail."""

@@ -81,6 +81,20 @@ class Provider:
         """Draw whether an error comes before the provider has done anything."""
         return self._draws.random() < 0.5
 
+    def uses(self, request: LlmCall) -> tuple[ToolUse, ...]:
+        """Draw the calls of tools that a model asks for: of what it is offered, of what it is not, or not as it should.
+
+        Only where it is offered any; also where it is to ask for none, since models do as they please.
+        """
+        if not request.tools or self.answers.random() < (0.9 if request.tool_choice == "none" else 0.3):
+            return ()
+        names = [*(tool.name for tool in request.tools), *(tool.name for tool in request.tools), UNDO]
+        good = json.dumps({"text": request.messages[0].content})
+        return tuple(
+            ToolUse(name=self.answers.choice(names), arguments=self.answers.choice((good, good, good, "{}", "{")))
+            for _ in range(self.answers.choice((1, 1, 2, 3)))
+        )
+
     def _faulty(self, share: float) -> bool:
         return self._faults.switches.provider and not self._faults.calm and self._draws.random() < share
 
@@ -98,6 +112,7 @@ class SimAdapter:
         text = _shortened(request.messages[-1].content)
         if request.output_schema is not None:
             text = json.dumps(answer_to(request.output_schema, provider.answers))
+        uses = provider.uses(request)
         length = sum(len(message.content) for message in request.messages)
         most = request.max_output_tokens or 1_000
         usage = Usage(input_tokens=1 + length // 4, output_tokens=min(most, 1 + len(text) // 4))
@@ -116,18 +131,7 @@ class SimAdapter:
             raise error
         call.ended = "ok"
         confidence = provider.answers.random() if request.logprobs else None
-        return Completion(text, "stop", usage, model, confidence=confidence, tool_calls=self._tool_calls(request))
-
-    def _tool_calls(self, request: LlmCall) -> tuple[ToolUse, ...]:
-        """Draw which calls of tools a turn asks for: some of tools that are not listed, some that hold no schema."""
-        draws = self._provider.answers
-        if not request.tools or request.tool_choice == "none" or draws.random() < 0.3:
-            return ()
-        names = [*(offer.name for offer in request.tools), UNDO]
-        arguments = ('{"text": "more"}', '{"text": "all"}', '{"text": "more"}', "{}")
-        return tuple(
-            ToolUse(name=draws.choice(names), arguments=draws.choice(arguments)) for _ in range(draws.choice((1, 1, 3)))
-        )
+        return Completion(text, "stop", usage, model, confidence=confidence, tool_calls=uses)
 
     async def close(self) -> None:
         """Nothing is held."""

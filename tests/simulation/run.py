@@ -25,8 +25,8 @@ from tests.simulation.world import World
 
 JOBS = 20
 LIVENESS_US = 60_000_000
-"""After the world has calmed down, everything is finished within this since the last call of a provider; a deployment
-with little room may call for longer than that."""
+"""After the world has calmed down, everything is finished within this since the last call or the last new job: a
+deployment with little room may call for longer than that, and one that nests waits for one job after the other."""
 LONGEST_US = 600_000_000
 STEP_US = 250_000
 SKEW_MS = 1_500
@@ -105,15 +105,19 @@ class Run:
 
     def _settles(self) -> bool:
         """Let time pass until all is quiet; return whether it came to that."""
-        world, calls, called_us = self.world, self._calls(), self.world.now_us
-        end_us = called_us + LONGEST_US
-        while world.now_us < min(end_us, called_us + LIVENESS_US):
+        world, begun, begun_us = self.world, self._begun(), self.world.now_us
+        end_us = begun_us + LONGEST_US
+        while world.now_us < min(end_us, begun_us + LIVENESS_US):
             world.run(world.now_us + STEP_US)
             if self._quiet():
                 return True
-            if self._calls() > calls:
-                calls, called_us = self._calls(), world.now_us
+            if self._begun() > begun:
+                begun, begun_us = self._begun(), world.now_us
         return False
+
+    def _begun(self) -> int:
+        """Return how many calls and jobs were begun: a nested job that waits for a signal calls nobody."""
+        return self._calls() + sum(len(log.entries) for log in self.cluster.topics[self.topics.jobs])
 
     def _calls(self) -> int:
         return len(self.provider.calls) + len(self.services.calls)

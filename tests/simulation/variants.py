@@ -218,7 +218,7 @@ VARIANTS = (
     Variant(state_before_commit, ("errors", "unknown"), 2),
     Variant(no_offsets_with_timers, ("replaced", "freeze", "provider"), 185),
     Variant(no_fencing, ("replaced", "freeze", "cut"), 1),
-    Variant(no_new_producer_after_a_doubtful_ending, ("loss", "slow"), 50),
+    Variant(no_new_producer_after_a_doubtful_ending, ("loss", "slow"), 37),
     Variant(lost_sessions_go_on, ("unknown",), 1),
     Variant(stale_timers, ("errors", "unknown", "provider"), 2),
     Variant(journal_unread, ("crash",), 1),

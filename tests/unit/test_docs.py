@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from headrace.examples.catalogue import examples
+from headrace.schemas.workflow import KINDS
 from tests.docs_tables import PAGE, with_tables
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -42,3 +44,15 @@ def test_tests_named_in_docs_exist() -> None:
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
     files = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
     assert sorted(named - defined - files) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_step_is_explained_with_a_picture(kind: str) -> None:
+    page = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^### (.*)\n((?:(?!##).*\n)*)", page, re.MULTILINE))
+    assert "```mermaid\n" in sections[f"`{kind}`"]
+
+
+def test_every_example_stands_in_the_table_of_examples() -> None:
+    page = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[(\w+)\]\(\1/README\.md\)", page, re.MULTILINE) == [one.name for one in examples()]

@@ -37,12 +37,13 @@ def route(
     _branch(calls, f"{path}.otherwise", spec.otherwise, spec)
     classifier: LlmPlan | None = None
     labels: dict[str, str] = {}
+    at_least, remember_s = None, None
     if spec.classifier is not None:
+        at_least, remember_s = spec.classifier.at_least, spec.classifier.remember_s
         classifier, labels, more = _classifier(calls, f"{path}.classifier", spec.classifier, spec)
         needs += more
-    at_least = spec.classifier.at_least if spec.classifier is not None else None
     rules = tuple(Rule(rule.when, rule.to) for rule in spec.rules)
-    return RoutePlan(branches, spec.otherwise, rules, classifier, labels, at_least, semantic), needs
+    return RoutePlan(branches, spec.otherwise, rules, classifier, labels, at_least, semantic, remember_s), needs
 
 
 def _branch(calls: CallCompiler, path: str, name: str, spec: RouteSpec) -> None:

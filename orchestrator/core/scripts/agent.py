@@ -7,8 +7,9 @@ and what came of its calls. A call that cannot be made is no task: the model is 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from headrace.orchestrator.core.scripts.agent_plan import AgentPlan
 from headrace.orchestrator.core.scripts.agent_turn import Asked, Said, read_turn, told_of
@@ -37,10 +38,16 @@ class Exchange:
 class _Talk:
     """A conversation, as far as it is read."""
 
-    exchanges: list[Exchange]
+    exchanges: list[Exchange] = field(default_factory=list)
+    stages: int = 0
+    """How many are read."""
     turns: int = 0
     made: int = 0
     refused: int = 0
+    open: Said | None = None
+    """The turn whose calls are made next, or out."""
+    news: tuple[News, ...] = ()
+    """What the last turn has to tell of."""
 
     def receipt(self) -> PatternReceipt:
         """Return what is told of it."""
@@ -49,45 +56,59 @@ class _Talk:
 
 def decide(plan: AgentPlan, run: Run) -> Verdict:
     """Say what follows."""
-    left, talk = list(run.past), _Talk([])
-    news: tuple[News, ...] = ()
-    while True:
-        if not left:
-            return Stage((_ask(plan, talk),), news)
-        answer = left.pop(0)[0]
-        talk.turns += 1
-        if not answer.good:
-            return Failed(answer.failure, receipt=talk.receipt())
-        said = read_turn(plan, answer)
-        if said is None:
-            return _malformed("the model's turn has not the form of one", talk)
-        if not said.asked:
-            return _finished(answer, talk)
-        if talk.turns == plan.max_turns:
-            return _malformed(f"the model asked for tools in its last turn, the {plan.max_turns}th", talk)
-        said = _within(plan, said, talk.made)
-        news = _refused(run, said, talk)
-        calls = tuple(_call(plan, asked) for asked in said.asked if not asked.reason)
-        answers: tuple[Answer, ...] = ()
-        if calls:
-            if not left:
-                return Stage(calls, news)
-            answers, news = left.pop(0), ()
-            talk.made += len(calls)
-            for call, made in zip(calls, answers, strict=True):
-                if failure := _in_doubt(call, made):
-                    return Failed(failure, receipt=talk.receipt())
-        talk.exchanges.append(Exchange(said, answers))
+    talk: _Talk
+    talk = run.kept = run.kept or _Talk()
+    for stage in run.past[talk.stages :]:
+        talk.stages += 1
+        end = _turn(plan, run, talk, stage[0]) if talk.open is None else _answers(plan, talk, talk.open, stage)
+        if end is not None:
+            return end
+    calls = (_ask(plan, talk),) if talk.open is None else _calls(plan, talk.open)
+    return Stage(calls, talk.news)
+
+
+def _turn(plan: AgentPlan, run: Run, talk: _Talk, answer: Answer) -> Finished | Failed | None:
+    """Take what the model said; return the end, where it is one."""
+    talk.turns += 1
+    if not answer.good:
+        return Failed(answer.failure, receipt=talk.receipt())
+    said = read_turn(plan, answer)
+    if said is None:
+        return _malformed("the model's turn has not the form of one", talk)
+    if not said.asked:
+        return _finished(answer, talk)
+    if talk.turns == plan.max_turns:
+        return _malformed(f"the model asked for tools in its last turn, the {plan.max_turns}th", talk)
+    said = _within(plan, said, talk.made)
+    talk.news = _refused(run, said, talk)
+    if all(asked.reason for asked in said.asked):
+        talk.exchanges.append(Exchange(said, ()))
+    else:
+        talk.open = said
+    return None
+
+
+def _answers(plan: AgentPlan, talk: _Talk, said: Said, answers: tuple[Answer, ...]) -> Failed | None:
+    """Take what the tools answered; return the end, where nothing can follow."""
+    talk.open, talk.news = None, ()
+    talk.made += len(answers)
+    for call, answer in zip(_calls(plan, said), answers, strict=True):
+        if failure := _in_doubt(call, answer):
+            return Failed(failure, receipt=talk.receipt())
+    talk.exchanges.append(Exchange(said, answers))
+    return None
+
+
+def _calls(plan: AgentPlan, said: Said) -> tuple[Call, ...]:
+    """Return the calls of a turn that are made."""
+    made = (asked for asked in said.asked if not asked.reason)
+    return tuple(Call(tool=plan.allowed[asked.tool], arguments=asked.arguments) for asked in made)
 
 
 def _ask(plan: AgentPlan, talk: _Talk) -> Call:
     """Return the next turn: the last one, and one after the last call of a tool, are to answer."""
     closed = talk.turns + 1 == plan.max_turns or talk.made >= plan.max_calls
-    return Call(plan.last if closed else plan.turn, more=_conversation(plan, tuple(talk.exchanges)))
-
-
-def _call(plan: AgentPlan, asked: Asked) -> Call:
-    return Call(tool=plan.allowed[asked.tool], arguments=asked.arguments)
+    return Call(plan.last if closed else plan.turn, more=_conversation(plan, talk.exchanges, len(talk.exchanges)))
 
 
 def _within(plan: AgentPlan, said: Said, made: int) -> Said:
@@ -137,15 +158,20 @@ def _malformed(message: str, talk: _Talk) -> Failed:
     return Failed(Failure(kind=ErrorKind.MALFORMED_OUTPUT, message=message), receipt=talk.receipt())
 
 
-def _conversation(plan: AgentPlan, exchanges: tuple[Exchange, ...]) -> Callable[[], tuple[ChatMessage, ...]]:
-    """Return what gives the messages that follow the step's own: each turn, and what came of its calls."""
+def _conversation(plan: AgentPlan, exchanges: list[Exchange], count: int) -> Callable[[], tuple[ChatMessage, ...]]:
+    """Return what gives the messages that follow the step's own: each turn, and what came of its calls.
+
+    Args:
+        exchanges: they may become more.
+        count: how many of them the turn knows.
+    """
 
     def messages() -> tuple[ChatMessage, ...]:
         found: list[ChatMessage] = []
-        for exchange in exchanges:
-            first = sum(bool(message.tool_call_id) for message in found)
+        numbers = itertools.count()
+        for exchange in exchanges[:count]:
             # Nine letters and digits: the form of id that every provider takes back.
-            ids = [f"call{first + number:05d}" for number in range(len(exchange.said.asked))]
+            ids = [f"call{next(numbers):05d}" for _ in exchange.said.asked]
             uses = tuple(
                 trusted(ToolUse, id=id_, name=asked.tool, arguments=asked.text)
                 for id_, asked in zip(ids, exchange.said.asked, strict=True)

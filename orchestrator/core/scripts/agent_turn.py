@@ -70,9 +70,11 @@ def remembered(answer: Answer, make: Callable[[], T]) -> T:
     A turn is looked at with every event of its job, and a large answer with every turn that follows: that schemas are
     checked and objects are read anew each time would be paid by the other jobs.
     """
-    kept, key = answer.turn.view.memo.values, f"agent/{answer.step.name}/{answer.index}"
-    if key not in kept or kept[key][0] is not answer.record:
-        kept[key] = (answer.record, make())
+    kept, key, record = answer.turn.view.memo.values, f"agent/{answer.step.name}/{answer.index}", answer.record
+    # What ended stays as it is, but for a failed task that is sent back; that is another attempt then.
+    which = None if record is None else (record.status, record.attempt)
+    if key not in kept or kept[key][0] != which:
+        kept[key] = (which, make())
     found: T = kept[key][1]
     return found
 

@@ -46,6 +46,12 @@ class RoutePlan:
     """The classifier's least confidence."""
     semantic: SemanticPlan | None = None
     """Compared where no rule holds, before the classifier."""
+    remember_s: int | None = None
+    """For how many seconds a session keeps what the classifier named; None: it keeps nothing."""
+
+    def keeps(self, branch: str | None) -> bool:
+        """Return whether a session may keep a branch: one that the classifier names, and not for want of another."""
+        return self.remember_s is not None and branch != UNSURE and branch in (self.labels or {})
 
     @property
     def calls(self) -> tuple[LlmPlan, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headrace.orchestrator.core.effects import PublishControl
+from headrace.orchestrator.core.scripts.kept_routes import keep
 from headrace.orchestrator.core.scripts.run import Failed, Finished, News, Stage
 from headrace.orchestrator.core.scripts.saga_plan import SagaPlan
 from headrace.orchestrator.core.sensitivity import is_confidential
@@ -64,6 +65,8 @@ def _announce(turn: Turn, step: Step, news: tuple[News, ...]) -> None:
         if (quoting := _QUOTES.get(each.kind)) is not None and is_confidential(turn, step):
             data = {name: said for name, said in data.items() if name != quoting}
         turn.announce(each.kind, step=step.name, subject=each.subject, **data)
+        if each.keep:
+            keep(turn, step, each.keep)
 
 
 def _end(turn: Turn, step: Step) -> None:

@@ -1,6 +1,7 @@
 """``route``: one of several calls. The first rule that holds decides, else examples, a classifier, or `otherwise`.
 
 Stages, each where nothing before it decided: the comparison with example utterances, the classifier; then the branch.
+Where the job's session keeps what the classifier named in an earlier job, that takes the classifier's place.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def decide(plan: RoutePlan, run: Run) -> Verdict:
     decided = _decided(plan, run)
     if isinstance(decided, Stage):
         return decided
-    news = (News("route.decided", "", {"to": decided.to, **decided.data}),)
+    keep = decided.to if decided.data["by"] == "classifier" and plan.keeps(decided.to) else ""
+    news = (News("route.decided", "", {"to": decided.to, **decided.data}, keep),)
     receipt = PatternReceipt(to=decided.to)
     call = plan.branches[decided.to]
     if call is None:
@@ -71,6 +73,9 @@ def _decided(plan: RoutePlan, run: Run) -> Stage | _Decided:
         if choice.route is not None:
             return _Decided(choice.route, {"by": "semantic", **choice.told}, asked)
         doubt = {"abstained": {"reason": choice.reason, **choice.told}}
+    kept = run.turn.step_state(run.step.name).remembered
+    if kept is not None and plan.keeps(kept):
+        return _Decided(kept, {"by": "session", **doubt}, asked)
     if plan.classifier is not None:
         if len(run.past) == asked:
             labels = plan.labels or {}

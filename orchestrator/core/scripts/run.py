@@ -74,6 +74,8 @@ class News:
     subject: str
     """What tells it from others of its kind in the step: a replay gives the same."""
     data: dict[str, Any]
+    keep: str = ""
+    """The branch that the job's session is to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Run:
     evaluate: Evaluate
     past: list[tuple[Answer, ...]] = field(default_factory=list)
     """The answers of the stages that are complete."""
+    kept: Any = None
+    """What the kind made of those that it has seen: of a long script all would be read again with each stage."""
 
     def holds(self, condition: str, names: Mapping[str, Any] | None = None) -> bool:
         """Return whether a condition holds: its value is neither false, null, zero nor empty."""

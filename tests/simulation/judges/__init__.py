@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.simulation.history import History
+from tests.simulation.judges.agents import agents
 from tests.simulation.judges.attempts import attempts
 from tests.simulation.judges.calls import calls
 from tests.simulation.judges.effects import effects
@@ -28,6 +29,7 @@ JUDGES: tuple[Callable[[History], Iterator[str]], ...] = (
     calls,
     effects,
     sagas,
+    agents,
     letters,
     turns,
 )

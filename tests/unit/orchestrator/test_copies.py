@@ -9,11 +9,11 @@ import pytest
 
 from headrace.orchestrator.core import budget
 from headrace.orchestrator.core.job_ending import Ending
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.record_codec import decode_record, encode_record
 from headrace.orchestrator.core.state import (
     JobHeader,
     JobSpec,
-    Owed,
     Phase,
     PoolSpent,
     StepState,
@@ -26,7 +26,7 @@ from headrace.schemas.errors import ErrorKind
 from headrace.schemas.messages import AttemptNote, Failure, ObjectRef, Result, Usage
 
 SPEC = JobSpec("j", "w@1", "", "h", "default", "batch", 0, "internal", 1, 1, "chars4")
-STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10, True, 11)
+STATE = StepState(StepStatus.DONE, 2, 3, 4, 5, 6, 7, 8, 9, 10, True, 11, "b")
 SPENT = PoolSpent(*range(2, 11), ("model",), *range(12, 18))  # type: ignore[arg-type]
 HEADER = JobHeader(
     SPEC,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.orchestrator.core.owed import Owed
 from headrace.orchestrator.core.repair import Repair
-from headrace.orchestrator.core.state import Owed, TaskRecord, TaskStatus, job_key, task_key
+from headrace.orchestrator.core.state import TaskRecord, TaskStatus, job_key, task_key
 from headrace.orchestrator.core.task_edit import TaskEdit
 from headrace.orchestrator.core.told import Told
 from headrace.orchestrator.shell.finished import CHUNK, FinishedTasks

@@ -97,8 +97,11 @@ def test_all_problems_come_at_once_each_with_its_place():
             "notes": {"for_each": "chunk", **llm()},
             "sum": {"reduce": "a", "with": "cout"},
             "bad": {**llm(), "retry": {"attempts": 0}, "temperture": 1},
+            "tiers": llm(cascade=["small", "large"]),
+            "else": {**llm(), "otherwise": "x"},
         },
         inputs={},
+        budget={"tokens": 5},
         input={"type": "objct"},
     )
     text = "\n".join(found)
@@ -114,6 +117,9 @@ def test_all_problems_come_at_once_each_with_its_place():
         "steps.sum.reduce: step 'a' does not yield a list",
         "steps.bad.retry.attempts: Input should be greater than or equal to 1",
         "steps.bad.temperture: unknown key 'temperture'",
+        "steps.tiers.llm.cascade: 'cascade' does not stand here: it is a kind of step",
+        "steps.else.otherwise: 'otherwise' does not stand here: it stands within route",
+        "budget: 'budget' does not stand here: it stands on the job",
     ):
         assert part in text
 
