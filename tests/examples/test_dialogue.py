@@ -4,7 +4,7 @@ import pytest
 
 from tests.examples.conftest import Ran
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(180)]  # Two processes are killed meanwhile.
 
 
 def test_turns_of_a_session_keep_their_order_over_retries_and_lost_processes(ran: Ran) -> None:

@@ -10,6 +10,7 @@ ORDER = {"payment": "p", "card": "4000000000000077", "amount_cents": 100, "holde
 
 
 @pytest.mark.broker
+@pytest.mark.slow  # 13 s of it are waits after the kills.
 @pytest.mark.timeout(180)
 def test_a_failure_at_each_step_is_compensated_once_also_when_processes_are_killed_in_between(ran: Ran) -> None:
     assert set(CRASHES.values()) == {"orchestrator-1", "worker-tool-http-1"}
