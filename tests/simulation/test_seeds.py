@@ -17,7 +17,6 @@ FOUND = {
     "a call neither handed over nor begun at a revocation was begun later": (296,),
     "a worker cut off past its session called beside the new owner": (647,),
     "a result settled an interruption in the transaction that booked it": (454,),
-    "an abort arrived again between the records of the next transaction and its offsets": (247,),
     "a deployment with little room needs longer than a minute": (846,),
 }
 """What seeds with their own faults found, in production or in the simulation itself."""
