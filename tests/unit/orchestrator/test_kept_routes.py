@@ -61,6 +61,12 @@ def asked(world: World) -> list[str]:
     return [task.job_id for task in world.dispatched if task.pool == "tiny"]
 
 
+def taken(world: World, job_id: str) -> str | None:
+    """Return the branch on a job's receipt."""
+    pattern = world.outcome(job_id).receipt.steps["s"].pattern
+    return None if pattern is None else pattern.to
+
+
 def ask_again(world: World, job_id: str, workflow: dict[str, Any] | None = None) -> bool:
     """Whether another job's classifier is asked, which would name another branch."""
     return turn(world, job_id, "maths", workflow)["by"] == "classifier"
@@ -72,9 +78,7 @@ def test_the_next_turns_take_the_branch_without_asking_until_its_time_is_over() 
     world.now_ms += MINUTE_MS - 1
     assert turn(world, "s::2", "maths") == {"to": "history", "by": "session"}
     assert [task.task_id for task in world.dispatched] == ["s::1/s/0", "s::1/s/1", "s::2/s/0"]
-    pattern = world.outcome("s::2").receipt.steps["s"].pattern
-    assert pattern is not None
-    assert pattern.to == "history"
+    assert taken(world, "s::2") == "history"
     assert job_key("s::1") not in world.records, "the first turn is closed"
     world.now_ms += 1
     assert turn(world, "s::3", "maths") == {"to": "maths", "by": "classifier"}, "taking it does not make it live longer"
@@ -173,7 +177,7 @@ def test_in_mid_step_neither_its_end_nor_another_turn_changes_what_is_taken(rest
     if restarts:
         world.memos.clear()
     world.result(echo(task))
-    assert (task.pool, world.outcome("s::2").output) == ("small", "what?")
+    assert (task.pool, world.outcome("s::2").output, taken(world, "s::2")) == ("small", "what?", "history")
     assert asked(world) == ["s::1", "s::3"]
 
 
