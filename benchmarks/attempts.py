@@ -33,6 +33,7 @@ from headrace.workers.shell.poller import LanePoller
 from headrace.workers.shell.pool import WorkPool
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.sender import ResultSender
+from headrace.workers.shell.workplace import Workplace
 
 JOB = "00000000-0000-4000-8000-000000000000"
 POOL = "noop"
@@ -65,10 +66,11 @@ class _Alone:
         beats = Heartbeats()
         pool = Pool(endpoint="here", model="noop", concurrency=512)
         adapter = open_adapter(AdapterConfig("here", Endpoint(adapter="noop", public=False)))
-        runner = AttemptRunner(
-            pool_name=POOL, pool=pool, adapter=adapter, worker=WORKER, is_cancelled=set[str]().__contains__,
+        place = Workplace(
+            pool_name=POOL, pool=pool, worker=WORKER, is_cancelled=set[str]().__contains__,
             objects=_no_objects, inline_bytes=262_144,
         )  # fmt: skip
+        runner = AttemptRunner(adapter, place)
         self._sender = ResultSender({}, pool=POOL, on_failure=_fail, heartbeats=beats)
         self._producer: Any = self._sender._producer
         answers = Answers(self._sender, pool=POOL, worker=WORKER, topics=TOPICS, result_partitions=RESULTS)

@@ -7,15 +7,12 @@ CPU time alone and steady where absolute times of a busy machine are not.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchmarks.alone import loaded
 from benchmarks.attempts import answer
 from benchmarks.fakes import Message, Waiting
 from benchmarks.payload import PAYLOAD
@@ -33,7 +30,6 @@ from headrace.orchestrator.shell.store import PartitionStore
 from headrace.orchestrator.shell.taking import Taking
 from headrace.orchestrator.shell.writer import Writer
 from headrace.runtime.garbage import collect_rarely
-from headrace.runtime.pools import load_pools
 from headrace.runtime.settings import Settings
 from headrace.runtime.telemetry import configure_logging
 from headrace.runtime.transaction import Committed
@@ -86,11 +82,7 @@ class Alone:
     """An orchestrator between two lists."""
 
     def __init__(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-            pools = Path(folder) / "pools.yaml"
-            pools.write_text(yaml.safe_dump(POOLS))
-            settings = Settings.model_validate({"pools_file": pools, "data_dir": Path(folder)})
-            file = load_pools(pools)
+        settings, file = loaded(POOLS)
         self._topics = topics = settings.topic_names
         self._limit = settings.orchestrator.batch_records
         environment = environment_for(settings, file, WorkflowCatalogue(), None)

@@ -7,13 +7,10 @@ the records of other jobs beside it in one store, as a partition has them.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from benchmarks.alone import loaded
 from benchmarks.report import Report
 from headrace.orchestrator.core.acceptance import submission_hash
 from headrace.orchestrator.core.catalogue import WorkflowCatalogue
@@ -26,8 +23,6 @@ from headrace.orchestrator.core.view import JobMemo, JobView
 from headrace.orchestrator.core.work import Work
 from headrace.orchestrator.service import environment_for
 from headrace.runtime.garbage import collect_rarely
-from headrace.runtime.pools import load_pools
-from headrace.runtime.settings import Settings
 from headrace.schemas.messages import Result, Submission, Task
 
 NOW_MS = 1_767_225_600_000
@@ -70,11 +65,7 @@ class Partition:
     """The records of one partition, and jobs that are decided on it."""
 
     def __init__(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-            pools = Path(folder) / "pools.yaml"
-            pools.write_text(yaml.safe_dump(POOLS))
-            settings = Settings.model_validate({"pools_file": pools, "data_dir": Path(folder)})
-            file = load_pools(pools)
+        settings, file = loaded(POOLS)
         self._environment = environment_for(settings, file, WorkflowCatalogue(), None)
         self._records: dict[str, StateRecord] = {}
         self._views: dict[str, JobView] = {}

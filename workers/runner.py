@@ -13,6 +13,7 @@ from headrace.workers.core.arguments import ArgumentsInvalid
 from headrace.workers.settings import WorkerPlan
 from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.tool_attempt import OpenTool, ToolRunner
+from headrace.workers.shell.workplace import Workplace
 from headrace.workers.tools.base import ToolConfig, open_tool
 
 if TYPE_CHECKING:
@@ -27,46 +28,28 @@ def open_runner(
     objects: Callable[[], ObjectStore],
     inline_bytes: int,
 ) -> AttemptRunner:
-    """Return the runner of a plan; see `AttemptRunner` for the arguments.
+    """Return the runner of a plan; see `Workplace` for the arguments.
 
     Raises:
         ConfigError: a tool or an adapter cannot be used: a secret, a module, a model or an extra is missing.
     """
-    if plan.tools:
-        return ToolRunner(
-            open_tools(plan),
-            pool_name=plan.pool_name,
-            pool=plan.pool,
-            worker=plan.worker,
-            is_cancelled=is_cancelled,
-            is_called_off=is_called_off,
-            objects=objects,
-            inline_bytes=inline_bytes,
-        )
-    adapter = AdapterConfig(plan.pool.endpoint, plan.endpoint, plan.key, plan.concurrency)
-    if plan.pool.serves == "embeddings":
-        return _embed_runner(plan)(
-            open_embedder(adapter),
-            pool_name=plan.pool_name,
-            pool=plan.pool,
-            worker=plan.worker,
-            is_cancelled=is_cancelled,
-            is_called_off=is_called_off,
-            objects=objects,
-            inline_bytes=inline_bytes,
-            public=plan.endpoint.public,
-        )
-    return AttemptRunner(
+    place = Workplace(
         pool_name=plan.pool_name,
         pool=plan.pool,
-        adapter=open_adapter(adapter),
         worker=plan.worker,
         is_cancelled=is_cancelled,
         is_called_off=is_called_off,
         objects=objects,
         inline_bytes=inline_bytes,
-        public=plan.endpoint.public,
+        # Of tools each says itself whether it lies outside.
+        public=plan.endpoint.public and not plan.tools,
     )
+    if plan.tools:
+        return ToolRunner(open_tools(plan), place)
+    adapter = AdapterConfig(plan.pool.endpoint, plan.endpoint, plan.key, plan.concurrency)
+    if plan.pool.serves == "embeddings":
+        return _embed_runner(plan)(open_embedder(adapter), place)
+    return AttemptRunner(open_adapter(adapter), place)
 
 
 def _embed_runner(plan: WorkerPlan) -> type[EmbedRunner]:

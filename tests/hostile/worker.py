@@ -21,6 +21,7 @@ from headrace.workers.shell.attempt import AttemptRunner
 from headrace.workers.shell.delivery import Assignment, Delivery, Inbox, clock_ms
 from headrace.workers.shell.pool import WorkPool
 from headrace.workers.shell.report import AttemptReport
+from headrace.workers.shell.workplace import Workplace
 from tests.hostile.bad import Bad
 from tests.hostile.messages import CorpusMessage
 
@@ -90,10 +91,11 @@ async def _work_off(bad: Bad, noted: Entry | None) -> Answered:
 
 
 def _pool(sender: Any) -> WorkPool:
-    runner = AttemptRunner(
-        pool_name="noop", pool=Pool(endpoint="here"), adapter=NoopAdapter(CONFIG), worker="w",
+    place = Workplace(
+        pool_name="noop", pool=Pool(endpoint="here"), worker="w",
         is_cancelled=lambda _job_id: False, objects=_no_store, inline_bytes=262_144,
     )  # fmt: skip
+    runner = AttemptRunner(NoopAdapter(CONFIG), place)
     answers = Answers(sender, pool="noop", worker="w", topics=TOPICS, result_partitions=PARTITIONS)
     return WorkPool(
         runner, answers, AttemptReport("noop", "here", quiet=True), name="noop", concurrency=1, batch_every=8

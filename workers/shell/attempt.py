@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from headrace.runtime.objects import ObjectStore
 from headrace.runtime.output import OutputSchemas
 from headrace.runtime.turns import judge_answer
 from headrace.schemas.base import trusted
@@ -30,11 +29,11 @@ from headrace.schemas.codec import decode
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ErrorKind, HeadraceError
 from headrace.schemas.messages import Failure, LlmCall, Result, Sensitivity, Task
-from headrace.schemas.pools import Pool
 from headrace.workers.adapters.base import Adapter, Completion, ImmediateAdapter
 from headrace.workers.core.journal import Entry
 from headrace.workers.core.result_text import result_text
 from headrace.workers.shell.payloads import Payloads, failure_of
+from headrace.workers.shell.workplace import Workplace
 
 log = structlog.get_logger("headrace.attempt")
 
@@ -59,39 +58,23 @@ class AttemptRunner:
     """Runs the attempts of one pool.
 
     Args:
-        pool_name: the pool, as its topics are called.
-        worker: this process, for results.
-        is_cancelled: whether a job is known to be cancelled.
-        objects: opens the object store when it is first needed.
-        inline_bytes: above this an output travels as a reference.
-        is_called_off: whether a single task is known not to be wanted any more.
-        public: whether the endpoint lies outside; then no confidential task is called, whoever dispatched it.
+        adapter: makes the calls.
+        place: where it works.
     """
 
-    def __init__(
-        self,
-        *,
-        pool_name: str,
-        pool: Pool,
-        adapter: Adapter,
-        worker: str,
-        is_cancelled: Callable[[str], bool],
-        objects: Callable[[], ObjectStore],
-        inline_bytes: int,
-        is_called_off: Callable[[str], bool] = lambda _task_id: False,
-        public: bool = False,
-    ) -> None:
-        self._public = public
+    def __init__(self, adapter: Adapter, place: Workplace) -> None:
+        pool = place.pool
+        self._public = place.public
         # Looked at once: isinstance of a protocol costs more than a whole echo.
         self._immediate = adapter if isinstance(adapter, ImmediateAdapter) and adapter.immediate else None
         self.immediate = self._immediate is not None
-        self._pool_name = pool_name
+        self._pool_name = place.pool_name
         self._pool = pool
         self._adapter = adapter
-        self._worker = worker
-        self._is_cancelled, self._is_called_off = is_cancelled, is_called_off
-        self._payloads = Payloads(objects)
-        self._inline_bytes = inline_bytes
+        self._worker = place.worker
+        self._is_cancelled, self._is_called_off = place.is_cancelled, place.is_called_off
+        self._payloads = Payloads(place.objects)
+        self._inline_bytes = place.inline_bytes
         self._schemas = OutputSchemas()
         self._charged = pool.price.is_charged
         self.priced = pool.price.input > 0 or pool.price.output > 0

@@ -11,22 +11,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-from headrace.runtime.objects import ObjectStore
 from headrace.schemas.codec import canonical_json
 from headrace.schemas.cost import cost_microusd
 from headrace.schemas.errors import AdapterError, ContractError, DecodeError, ErrorKind
 from headrace.schemas.messages import EmbedCall, Examples, ObjectRef, Result, Task, Usage
-from headrace.schemas.pools import Pool
 from headrace.schemas.vectors import Vector, check_embed_call, example_problem, packed
 from headrace.workers.adapters.base import Embedder, Embedding
 from headrace.workers.core.nearness import Nearness
 from headrace.workers.shell.attempt import AttemptRunner, NoModel, since_ms
+from headrace.workers.shell.workplace import Workplace
 
 KEPT_BYTES = 268_435_456
 """Of examples, over all workflows: sixteen times 10,000 with vectors of 384 values."""
@@ -55,36 +54,15 @@ class _Kept:
 
 
 class EmbedRunner(AttemptRunner):
-    """Runs the attempts of a pool that serves embeddings; see `AttemptRunner` for the other arguments.
+    """Runs the attempts of a pool that serves embeddings.
 
     Args:
         embedder: the endpoint's adapter.
+        place: where it works.
     """
 
-    def __init__(
-        self,
-        embedder: Embedder,
-        *,
-        pool_name: str,
-        pool: Pool,
-        worker: str,
-        is_cancelled: Callable[[str], bool],
-        objects: Callable[[], ObjectStore],
-        inline_bytes: int,
-        is_called_off: Callable[[str], bool] = lambda _task_id: False,
-        public: bool = False,
-    ) -> None:
-        super().__init__(
-            pool_name=pool_name,
-            pool=pool,
-            adapter=NoModel("a pool that serves embeddings answers no prompts"),
-            worker=worker,
-            is_cancelled=is_cancelled,
-            objects=objects,
-            inline_bytes=inline_bytes,
-            is_called_off=is_called_off,
-            public=public,
-        )
+    def __init__(self, embedder: Embedder, place: Workplace) -> None:
+        super().__init__(NoModel("a pool that serves embeddings answers no prompts"), place)
         self._embedder = embedder
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 
-from headrace.runtime.objects import ObjectStore
 from headrace.schemas.errors import AdapterError, ErrorKind
 from headrace.schemas.messages import Result, Sensitivity, Task, ToolCall
-from headrace.schemas.pools import Pool
 from headrace.schemas.tools import ToolSpec
 from headrace.workers.core.arguments import ArgumentSchema, ArgumentsInvalid
 from headrace.workers.shell.attempt import AttemptRunner, NoModel, since_ms
+from headrace.workers.shell.workplace import Workplace
 from headrace.workers.tools.base import Tool, ToolAnswer, key_of
 
 log = structlog.get_logger("headrace.tools")
@@ -53,34 +52,15 @@ class _Checked(NamedTuple):
 
 
 class ToolRunner(AttemptRunner):
-    """Runs the attempts of a pool of tools; see `AttemptRunner` for the arguments.
+    """Runs the attempts of a pool of tools.
 
     Args:
         tools: by name.
+        place: where it works.
     """
 
-    def __init__(
-        self,
-        tools: Mapping[str, OpenTool],
-        *,
-        pool_name: str,
-        pool: Pool,
-        worker: str,
-        is_cancelled: Callable[[str], bool],
-        is_called_off: Callable[[str], bool] = lambda _task_id: False,
-        objects: Callable[[], ObjectStore],
-        inline_bytes: int,
-    ) -> None:
-        super().__init__(
-            pool_name=pool_name,
-            pool=pool,
-            adapter=NoModel("a pool of tools calls no model"),
-            worker=worker,
-            is_cancelled=is_cancelled,
-            is_called_off=is_called_off,
-            objects=objects,
-            inline_bytes=inline_bytes,
-        )
+    def __init__(self, tools: Mapping[str, OpenTool], place: Workplace) -> None:
+        super().__init__(NoModel("a pool of tools calls no model"), place)
         self._tools = tools
         self.notes_first = any(one.spec.side_effect or one.spec.price_microusd for one in tools.values())
 

@@ -16,6 +16,7 @@ from headrace.workers.adapters.faulty.provider import ScriptedProvider
 from headrace.workers.adapters.faulty.script import parse_script
 from headrace.workers.adapters.faulty.server import serve
 from headrace.workers.shell.attempt import AttemptRunner
+from headrace.workers.shell.workplace import Workplace
 
 
 @asynccontextmanager
@@ -56,10 +57,9 @@ def make_runner(
 ):
     config = Endpoint(base_url=base_url, **endpoint)
     adapter = open_adapter(AdapterConfig("here", config, key))
-    runner = AttemptRunner(
+    place = Workplace(
         pool_name="p",
         pool=Pool(endpoint="here", model=model, price=price),
-        adapter=adapter,
         worker="w",
         is_cancelled=cancelled.__contains__,
         objects=lambda: store,
@@ -67,7 +67,7 @@ def make_runner(
         is_called_off=called_off.__contains__,
         public=refuses_confidential,
     )
-    return runner, adapter
+    return AttemptRunner(adapter, place), adapter
 
 
 async def begin():

@@ -15,6 +15,7 @@ from headrace.schemas.vectors import unpacked
 from headrace.workers.adapters.base import AdapterConfig, Embedding, open_embedder
 from headrace.workers.adapters.hashed_words import hashed_vector
 from headrace.workers.shell.embed_attempt import EmbedRunner
+from headrace.workers.shell.workplace import Workplace
 from tests.unit.workers.conftest import begin, served
 
 ROUTES = (
@@ -35,10 +36,8 @@ def runner_at(base_url, *, store=None, texts_per_request=256, embedder=None, inl
         price=Price(input=1_000_000),
     )  # fmt: skip
     embedder = embedder or open_embedder(AdapterConfig("here", Endpoint(base_url=base_url, **endpoint)))
-    return EmbedRunner(
-        embedder, pool_name="p", pool=pool, worker="w", is_cancelled=lambda _: False, objects=lambda: store,
-        inline_bytes=inline_bytes,
-    )  # fmt: skip
+    place = Workplace("p", pool, "w", is_cancelled=lambda _: False, objects=lambda: store, inline_bytes=inline_bytes)
+    return EmbedRunner(embedder, place)
 
 
 def run(*tasks, script="{}", at_once=False, **options):

@@ -23,6 +23,7 @@ from headrace.workers.shell.delivery import Assignment, Delivery, Inbox
 from headrace.workers.shell.pool import WorkPool
 from headrace.workers.shell.report import AttemptReport
 from headrace.workers.shell.running import Running
+from headrace.workers.shell.workplace import Workplace
 
 from .conftest import make_task
 
@@ -87,15 +88,9 @@ class World:
     def __init__(self, *, price=Price(input=1), concurrency=4):  # noqa: B008
         self.provider, self.sender = SlowProvider(), FakeSender()
         self.cancelled = set()
-        runner = AttemptRunner(
-            pool_name="p",
-            pool=Pool(endpoint="here", model="m", price=price),
-            adapter=self.provider,
-            worker="w",
-            is_cancelled=self.cancelled.__contains__,
-            objects=lambda: None,
-            inline_bytes=1_000,
-        )
+        pool, cancelled = Pool(endpoint="here", model="m", price=price), self.cancelled.__contains__
+        place = Workplace("p", pool, "w", is_cancelled=cancelled, objects=lambda: None, inline_bytes=1_000)
+        runner = AttemptRunner(self.provider, place)
         answers = Answers(self.sender, pool="p", worker="w", topics=TOPICS, result_partitions=4)
         report = AttemptReport("p", "here", quiet=True)
         self.pool = WorkPool(runner, answers, report, name="p", concurrency=concurrency, batch_every=4)

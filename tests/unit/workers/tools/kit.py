@@ -12,6 +12,7 @@ from headrace.schemas.messages import Lane, Task, ToolCall
 from headrace.schemas.pools import Pool
 from headrace.schemas.tools import Tool
 from headrace.workers.shell.tool_attempt import OpenTool, ToolRunner
+from headrace.workers.shell.workplace import Workplace
 from headrace.workers.tools.base import ToolConfig, open_tool
 
 SPEC = TypeAdapter(Tool)
@@ -57,12 +58,6 @@ def runner_of(tools, *, cancelled=(), inline_bytes=262_144, store=None):
     opened_tools = {
         name: one if isinstance(one, OpenTool) else OpenTool.of(one.spec, open_tool(one)) for name, one in tools.items()
     }
-    return ToolRunner(
-        opened_tools,
-        pool_name="p",
-        pool=Pool(endpoint="p"),
-        worker="w",
-        is_cancelled=cancelled.__contains__,
-        objects=lambda: store,
-        inline_bytes=inline_bytes,
-    )
+    is_cancelled, pool = cancelled.__contains__, Pool(endpoint="p")
+    place = Workplace("p", pool, "w", is_cancelled=is_cancelled, objects=lambda: store, inline_bytes=inline_bytes)
+    return ToolRunner(opened_tools, place)
