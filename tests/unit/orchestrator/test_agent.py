@@ -224,6 +224,13 @@ def test_calls_beyond_the_bounds_are_not_made_and_the_model_is_told() -> None:
     assert pattern(world) == PatternReceipt(turns=3, tool_calls=3, refused_calls=2)
 
 
+def test_a_call_that_is_refused_takes_no_place_of_one_that_may_be_made() -> None:
+    search = ("search", '{"q": "a"}')
+    world = ran(agent(max_calls=1), asks(("drop", "{}"), ("search", "{}"), search), turn("x"))
+    assert called(world) == [("search", {"q": "a"})]
+    assert pattern(world) == PatternReceipt(turns=2, tool_calls=1, refused_calls=2)
+
+
 def test_a_long_answer_of_a_tool_is_cut_and_says_so() -> None:
     world = ran(agent(answer_characters=100), searches("a"), turn("x"), tools=lambda _task: "z" * 1_234)
     (said,) = told(asked(world)[1])
